@@ -1,0 +1,54 @@
+"""Who asks: the identity behind a request, and who vouches for it.
+
+A client can send any header, so identity headers are believed only behind keystonemiddleware's ``auth_token``,
+which removes the client's own copies. Its mark is an environ key without ``HTTP_``: no client can send that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+
+class Caller(NamedTuple):
+    """The identity behind a request.
+
+    ``vouched``: somebody other than the client says so (Nova's context or ``auth_token``). For an unvouched caller
+    user, project and roles are empty: what its headers claim counts for nothing.
+    ``authenticated``: vouched, or at least a token was sent for somebody behind us to judge.
+    """
+
+    user_id: str | None
+    project_id: str | None
+    roles: frozenset[str]
+    vouched: bool
+    authenticated: bool
+    address: str
+    request_id: str
+
+
+def caller_of(environ: WSGIEnvironment) -> Caller:
+    """Read the caller out of a WSGI environ."""
+    address = environ.get("REMOTE_ADDR", "")
+    request_id = environ.get("openstack.request_id", "")
+    # Set by auth_token with delay_auth_decision: a token was sent and it is no good.
+    invalid = environ.get("HTTP_X_IDENTITY_STATUS") == "Invalid"
+    context = environ.get("nova.context")
+    if context is not None:
+        roles = frozenset(context.roles or ())
+        return Caller(context.user_id, context.project_id, roles, True, not invalid, address, request_id)
+    if _auth_token_vouches(environ) and not invalid:
+        roles = frozenset(environ.get("HTTP_X_ROLES", "").split(",")) - {""}
+        project_id = environ.get("HTTP_X_PROJECT_ID")
+        return Caller(environ["HTTP_X_USER_ID"], project_id, roles, True, True, address, request_id)
+    # auth_token itself takes a token out of either header.
+    token = environ.get("HTTP_X_AUTH_TOKEN") or environ.get("HTTP_X_STORAGE_TOKEN")
+    return Caller(None, None, frozenset(), False, bool(token) and not invalid, address, request_id)
+
+
+def _auth_token_vouches(environ: WSGIEnvironment) -> bool:
+    """Whether auth_token saw a user: it leaves ``keystone.token_auth`` behind even when no token was sent."""
+    seen = "keystone.token_auth" in environ or "keystone.token_info" in environ
+    return seen and bool(environ.get("HTTP_X_USER_ID"))

@@ -1,0 +1,94 @@
+"""The compute API's error bodies.
+
+A refusal must look like Nova's own: clients (openstacksdk, gophercloud, novaclient) read ``message`` out of the
+first object of the body, and operators grep for the fault's name. Nova's ``nova.api.openstack.wsgi.Fault`` is the
+model; ``message`` stands before ``code`` as in the documented samples of the compute API.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import microversion_parse
+import webob
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+#: Fault names by status, as in ``nova.api.openstack.wsgi.Fault._fault_names``.
+FAULT_NAMES = {
+    400: "badRequest",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "itemNotFound",
+    413: "overLimit",
+    503: "serviceUnavailable",
+}
+
+MICROVERSION_HEADER = "OpenStack-API-Version"
+LEGACY_MICROVERSION_HEADER = "X-OpenStack-Nova-API-Version"
+
+_VERSION = re.compile(r"[0-9]+\.[0-9]+")
+
+# Of what a client sent, a message repeats this many characters at most.
+_SHOWN = 80
+
+
+class Fault(Exception):
+    """A refusal that is also the WSGI application that answers with it.
+
+    :param status: HTTP status code, one of :data:`FAULT_NAMES`.
+    :param message: what the client reads.
+    :param www_authenticate: for 401 only, the value of ``WWW-Authenticate``.
+    """
+
+    def __init__(self, status: int, message: str, www_authenticate: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.www_authenticate = www_authenticate
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        body = json.dumps(self._document()).encode("ascii")
+        headers = [("Content-Type", "application/json; charset=UTF-8"), ("Content-Length", str(len(body)))]
+        if self.www_authenticate:
+            headers.append(("WWW-Authenticate", self.www_authenticate))
+        headers += _request_id_headers(environ)
+        headers += _microversion_headers(environ)
+        return webob.Response(status=self.status, body=body, headerlist=headers)(environ, start_response)
+
+    def _document(self) -> dict[str, dict[str, object]]:
+        if self.status == 401:  # keystonemiddleware's body: Nova itself never answers a missing token
+            return {"error": {"code": 401, "title": "Unauthorized", "message": self.message}}
+        return {FAULT_NAMES[self.status]: {"message": self.message, "code": self.status}}
+
+
+def shown(text: str) -> str:
+    """What a client sent, fit to stand in a message: cut to 80 characters."""
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+def _request_id_headers(environ: WSGIEnvironment) -> Sequence[tuple[str, str]]:
+    # Nova's compute_req_id adds them only where they are missing, so they never stand twice.
+    request_id = environ.get("openstack.request_id")
+    if not request_id:
+        return ()
+    return (("X-OpenStack-Request-Id", request_id), ("X-Compute-Request-Id", request_id))
+
+
+def _microversion_headers(environ: WSGIEnvironment) -> list[tuple[str, str]]:
+    """Headers that Nova's own faults carry on ``/v2.1`` (on ``/v2`` microversions don't exist)."""
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    if "v2.1" not in path.split("/"):
+        return []
+    version = microversion_parse.get_version(
+        microversion_parse.headers_from_wsgi_environ(environ), "compute", [LEGACY_MICROVERSION_HEADER]
+    )
+    vary = [("Vary", MICROVERSION_HEADER), ("Vary", LEGACY_MICROVERSION_HEADER)]
+    version = "2.1" if version is None else version
+    if not _VERSION.fullmatch(version):  # "latest": what that is, only Nova knows
+        return vary
+    return [(MICROVERSION_HEADER, f"compute {version}"), (LEGACY_MICROVERSION_HEADER, version), *vary]
