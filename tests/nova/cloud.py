@@ -8,6 +8,7 @@ recorded: the tests assert on that side of the filter.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import datetime
 import os
@@ -16,8 +17,9 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Iterator, Mapping, NamedTuple
 
+from imagefilter import filter_factory
 from tests.cases import PROJECT
 from tests.requests import send
 
@@ -30,6 +32,7 @@ from keystonemiddleware.fixture import AuthTokenFixture  # noqa: E402
 from nova import context as nova_context  # noqa: E402
 from nova import objects  # noqa: E402
 from nova.api import wsgi  # noqa: E402
+from nova.compute import vm_states  # noqa: E402
 from nova.tests.fixtures import glance  # noqa: E402
 from nova.tests.functional import integrated_helpers  # noqa: E402
 
@@ -89,6 +92,10 @@ class Cloud(integrated_helpers._IntegratedTestBase):
             self._apps[key] = wsgi.Loader(path).load_app("osapi_compute")
         return self._apps[key]
 
+    def unauthenticated(self, options: Mapping[str, str]) -> Any:
+        """The filter in front of everything, auth_token included."""
+        return filter_factory({}, **options)(self.bare)
+
     def paste_file(self, options: Mapping[str, str] | None, authtoken: str = "authtoken keystonecontext") -> Path:
         """Nova's own api-paste.ini, with the filter behind keystonecontext if there are options for it."""
         text = SHIPPED_PASTE.read_text()
@@ -125,20 +132,24 @@ class Cloud(integrated_helpers._IntegratedTestBase):
 
     def settle(self, server_id: str = "") -> None:
         """Wait until the compute host has finished what it was asked: a second snapshot meanwhile is a 409."""
-        for _ in range(500):
-            path = f"/v2.1/servers/{server_id or self.server}"
-            server = send(self.bare, "GET", path, headers={"X-Auth-Token": "admin"}).json["server"]
-            if server["status"] != "BUILD" and server["OS-EXT-STS:task_state"] is None:
-                return
-            time.sleep(0.02)
-        raise AssertionError(f"the server does not settle: {server}")
+        with self._instance(server_id or self.server) as instance:
+            for _ in range(2000):
+                if instance.vm_state != vm_states.BUILDING and instance.task_state is None:
+                    return
+                time.sleep(0.005)
+                instance.refresh()
+            raise AssertionError(f"the server does not settle: {instance}")
+
+    @contextlib.contextmanager
+    def _instance(self, server_id: str) -> Iterator[objects.Instance]:
+        admin = nova_context.get_admin_context()
+        mapping = objects.InstanceMapping.get_by_instance_uuid(admin, server_id)
+        with nova_context.target_cell(admin, mapping.cell_mapping) as cell:
+            yield objects.Instance.get_by_uuid(cell, server_id)
 
     def set_state(self, **state: Any) -> None:
         """Set vm_state or task_state of the server behind Nova's back."""
-        admin = nova_context.get_admin_context()
-        mapping = objects.InstanceMapping.get_by_instance_uuid(admin, self.server)
-        with nova_context.target_cell(admin, mapping.cell_mapping) as cell:
-            instance = objects.Instance.get_by_uuid(cell, self.server)
+        with self._instance(self.server) as instance:
             for name, value in state.items():
                 setattr(instance, name, value)
             instance.save()
