@@ -33,7 +33,6 @@ NAMED_ACTIONS = frozenset(("createImage", "createBackup"))
 # os-volumes_boot is a clone of servers from Nova 16 to 32, and its routes still stand in 33 and 34.
 _COLLECTIONS = frozenset(("servers", "os-volumes_boot"))
 _VERSION = re.compile(r"v[0-9]+(\.[0-9]+)?")
-_DIGITS = re.compile(r"[0-9]+")
 
 _MALFORMED = "Malformed request body"
 
@@ -68,24 +67,18 @@ def recognise(environ: WSGIEnvironment, body: bytes, actions: Mapping[str, bytes
     :param actions: guarded action names, each with its ASCII bytes.
     :returns: None for everything that is none of ours and can go on untouched.
     """
-    target = target_of(environ)
-    on_action_path = target is not None and environ["REQUEST_METHOD"] == "POST"
-    # Compute APIs read JSON in UTF-8 only, where a name is its ASCII bytes or is escaped with a backslash.
-    if not on_action_path and not any(name in body for name in actions.values()) and b"\\" not in body:
+    segments = _segments(environ)
+    on_action_path = environ["REQUEST_METHOD"] == "POST" and _is_action_path(segments)
+    if not on_action_path and not _may_name(body, actions):
         return None
-    media_type = environ.get("CONTENT_TYPE", "").split(";", 1)[0]
-    unreadable = ImageAction(None, None, None, media_type, target)
     try:
-        text = body.decode("utf-8")  # as Nova does: json.loads(bytes) would take UTF-16 and a BOM
-        document = json.loads(text)
+        document = _decode(body.decode("utf-8"))  # as Nova does: json.loads(bytes) would take UTF-16 and a BOM
     except (ValueError, RecursionError):
-        return unreadable
-    if not isinstance(document, dict) or len(document) != 1:
-        return unreadable if on_action_path else None
-    [(kind, entity)] = document.items()
-    if kind not in actions:
-        return None
-    return ImageAction(kind, entity, _name(text, kind, entity), media_type, target)
+        return _image_action(environ, segments)  # never passed on as if harmless
+    kind: Any = next(iter(document)) if isinstance(document, dict) and len(document) == 1 else None
+    if kind in actions:
+        return _image_action(environ, segments, kind, document[kind], _name(body, kind, document[kind]))
+    return _image_action(environ, segments) if kind is None and on_action_path else None
 
 
 def encode(action: ImageAction) -> bytes:
@@ -99,14 +92,15 @@ def encode(action: ImageAction) -> bytes:
     document = {action.kind: entity}
     try:
         # Escaping would double the size of CJK texts, past the compute API's own limit.
-        return _encoder.encode(document).encode("utf-8")
+        return _encode(document).encode("utf-8")
     except UnicodeEncodeError:  # lone surrogates: JSON can write them, UTF-8 can't
         return json.dumps(document, separators=(",", ":")).encode("ascii")
     except RecursionError:
         raise fault.Fault(400, _MALFORMED) from None
 
 
-_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_decode = json.JSONDecoder().decode
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
@@ -116,20 +110,20 @@ def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
     :raises Fault: 413 over the limit; 400 for a ``Content-Length`` that is no number or a body shorter than it says.
     """
     length = _content_length(environ)
-    stream = environ["wsgi.input"]
+    # Without a length, PEP 3333 servers say with this key whether the stream ends by itself (chunked).
     if length is None:
-        # Without a length, PEP 3333 servers say with this key whether the stream ends by itself (chunked).
-        body = _read(stream, limit + 1) if environ.get("wsgi.input_terminated") else b""
+        length = 0
+        body = _read(environ["wsgi.input"], limit + 1) if environ.get("wsgi.input_terminated") else b""
     else:
-        body = b"" if length > limit else _read(stream, length)
-    if max(len(body), length or 0) > limit:
+        body = _read(environ["wsgi.input"], length) if length <= limit else b""
+    if length > limit or len(body) > limit:
         LOG.warning(
             "refused a body of over %d bytes: [imagefilter] max_body_bytes must be at least the compute API's own"
             " [oslo_middleware] max_request_body_size",
             limit,
         )
         raise fault.Fault(413, f"Request is too large. Larger than max_body_bytes ({limit}).")
-    if len(body) < (length or 0):
+    if len(body) < length:
         raise fault.Fault(400, _MALFORMED)
     replay(environ, body)
     return body
@@ -143,29 +137,45 @@ def replay(environ: WSGIEnvironment, body: bytes) -> None:
     environ.pop("wsgi.input_terminated", None)
 
 
-def target_of(environ: WSGIEnvironment) -> Target | None:
-    """What the path names, or None if it is not shaped like an action path.
+def _segments(environ: WSGIEnvironment) -> list[str]:
+    """The path as Nova's routes read it.
 
-    The path is read as Nova's routes read it: ``paste.urlmap`` collapses ``//``, and the ``$`` of a route matches
-    before a final newline, so ``//v2.1//servers/<server>/action%0a`` runs the action. A mount moves segments into
-    ``SCRIPT_NAME``.
+    ``paste.urlmap`` collapses ``//``, and the ``$`` of a route matches before a final newline, so that
+    ``//v2.1//servers/<server>/action%0a`` runs the action. A mount moves segments into ``SCRIPT_NAME``.
     """
-    path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-    segments = [segment for segment in path.removesuffix("\n").split("/") if segment]
-    if len(segments) < 3 or segments[-1] != "action" or segments[-3] not in _COLLECTIONS:
-        return None
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    return list(filter(None, path.removesuffix("\n").split("/")))
+
+
+def _is_action_path(segments: list[str]) -> bool:
+    return len(segments) >= 3 and segments[-1] == "action" and segments[-3] in _COLLECTIONS
+
+
+def _may_name(body: bytes, actions: Mapping[str, bytes]) -> bool:
+    """Whether a body may name a guarded action: compute APIs read UTF-8 only, where a name is its bytes or escaped."""
+    return b"\\" in body or any(name in body for name in actions.values())
+
+
+def _image_action(
+    environ: WSGIEnvironment, segments: list[str], kind: str | None = None, entity: Any = None, name: Any = None
+) -> ImageAction:
+    media_type = environ.get("CONTENT_TYPE", "").split(";", 1)[0]
+    return ImageAction(kind, entity, name, media_type, _target(segments) if _is_action_path(segments) else None)
+
+
+def _target(segments: list[str]) -> Target:
     prefix = segments[:-3]
     project_id = prefix.pop() if prefix and not _VERSION.fullmatch(prefix[-1]) else None
     return Target(segments[-2], project_id, bool(prefix and _VERSION.fullmatch(prefix[-1])))
 
 
-def _name(text: str, kind: str, entity: Any) -> Any:
+def _name(body: bytes, kind: str, entity: Any) -> Any:
     """The entity's name; of a number its digits as the client wrote them, if it is written in digits alone."""
     name = entity.get("name") if isinstance(entity, dict) else None
     if type(name) is not int:
         return name
-    literal = json.loads(text, parse_int=str)[kind]["name"]
-    return literal if _DIGITS.fullmatch(literal) else name
+    literal = json.loads(body, parse_int=str)[kind]["name"]
+    return literal if literal.isdigit() else name
 
 
 def _content_length(environ: WSGIEnvironment) -> int | None:
@@ -174,15 +184,18 @@ def _content_length(environ: WSGIEnvironment) -> int | None:
         return None
     # WebOb, and so Nova, reads it with int(), to which "+5", " 5", "5_0" and Arabic digits are numbers: to the next
     # server they may not be, and then the two would not agree where the body ends.
-    if not _DIGITS.fullmatch(text):
+    if not (text.isascii() and text.isdigit()):
         raise fault.Fault(400, _MALFORMED)
     return int(text) if len(text) < 20 else sys.maxsize  # int() is slow, then refuses, for thousands of digits
 
 
 def _read(stream: IO[bytes], size: int) -> bytes:
-    chunks = [stream.read(size)]
-    missing = size - len(chunks[0])
-    while missing and chunks[-1]:  # a socket may give less than was asked for
-        chunks.append(stream.read(missing))
-        missing -= len(chunks[-1])
+    chunk = stream.read(size)
+    if len(chunk) == size:
+        return chunk
+    chunks = [chunk]
+    while chunk and size > len(chunk):  # a socket may give less than was asked for
+        size -= len(chunk)
+        chunk = stream.read(size)
+        chunks.append(chunk)
     return b"".join(chunks)

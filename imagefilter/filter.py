@@ -73,7 +73,7 @@ def filter_factory(
 
 def _log_refusal(action: ImageAction, caller: Caller, verdict: Verdict) -> None:
     LOG.warning(
-        "refused %s of server %a, user %s, project %s, from %s, request %s: %s: %a",
+        "refused %s of server %a, user %s, project %s, from %a, request %s: %s: %a",
         action.kind or "an unreadable action",
         action.target.server_id if action.target else "?",
         caller.user_id,

@@ -127,8 +127,10 @@ def _in_file(paste: Mapping[str, str], errors: list[str]) -> Iterator[_Given]:
                     yield from (_Given(key, _value(conf, section, key), place) for key in keys)
                 elif section.lower().startswith(GROUP):
                     errors.append(f"unknown {place}")
-    except (cfg.Error, OSError, UnicodeDecodeError) as error:
+    except (cfg.Error, OSError) as error:
         errors.append(" ".join(str(error).split()))
+    except UnicodeDecodeError as error:
+        errors.append(f"config file {paste.get('oslo_config_file', '')}: {error}")
 
 
 def _open(paste: Mapping[str, str]) -> cfg.ConfigOpts:

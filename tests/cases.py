@@ -7,7 +7,8 @@ compute API behind the filter is given to read and what Nova 34 says to it on ``
 from __future__ import annotations
 
 import json
-from typing import Any, Mapping, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 SERVER = "11111111-2222-4333-8444-555555555555"  # stands for the id of a server that exists
 PROJECT = "6f70656e737461636b20342065766572"  # the caller's project
@@ -135,8 +136,8 @@ CASES: tuple[Case, ...] = (
     Case("project 0", image(), 400, MISMATCH.format("0"), path=f"/0{ACTION}", rule="project"),
     Case("a project that is none", image(), 404, "The resource could not be found.", path=f"/admin{ACTION}",
          rule="project-id"),
-    Case("own project in capitals", image(), 404, "The resource could not be found.", path=f"/{PROJECT.upper()}{ACTION}",
-         rule="project-id"),
+    Case("own project in capitals", image(), 404, "The resource could not be found.",
+         path=f"/{PROJECT.upper()}{ACTION}", rule="project-id"),
     # --- the server
     Case("a server that is no UUID", image(), 404, "Instance 42 could not be found.", path="/servers/42/action",
          rule="server"),

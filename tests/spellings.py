@@ -8,7 +8,8 @@ release, may change that at any time): a filter must not let any of them through
 from __future__ import annotations
 
 import json
-from typing import Any, Callable, Iterator, Mapping, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, Callable, NamedTuple
 
 from tests.cases import PROJECT
 
@@ -97,7 +98,11 @@ def _methods() -> Iterator[Spelling]:
 
 def _versions() -> Iterator[Spelling]:
     """The version in a header instead of the path: Nova's URL map takes ``/v`` + its parameter for a path."""
-    for path in ("/servers/{server}/action", "/{project}/servers/{server}/action", "/{project}/os-volumes_boot/{server}/action"):
+    for path in (
+        "/servers/{server}/action",
+        "/{project}/servers/{server}/action",
+        "/{project}/os-volumes_boot/{server}/action",
+    ):
         for version in ("2.1/x", "2/x", "2.1"):
             for header in ("Accept", "Content-Type"):
                 value = f"application/json;version={version}"

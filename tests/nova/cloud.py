@@ -16,8 +16,9 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Iterator, Mapping, NamedTuple
+from typing import Any, NamedTuple
 
 from imagefilter import filter_factory
 from tests.cases import PROJECT
@@ -27,7 +28,7 @@ from tests.requests import send
 os.environ["OS_NOVA_DISABLE_EVENTLET_PATCHING"] = "true"
 warnings.simplefilter("ignore")  # eventlet's, at the import of Nova
 
-import nova.tests.functional  # noqa: E402, F401, I001  # chooses native threads: before all else
+import nova.tests.functional  # noqa: E402, F401  # chooses native threads: before all else
 from keystonemiddleware.fixture import AuthTokenFixture  # noqa: E402
 from nova import context as nova_context  # noqa: E402
 from nova import objects  # noqa: E402

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -24,10 +25,8 @@ def backup(items: int) -> dict[str, Any]:
 
 def made_by(cloud: Cloud, app: Any, spelling: Spelling, document: dict[str, Any]) -> list[Image]:
     args, environ = request_of(spelling, document, cloud.server)
-    try:
+    with contextlib.suppress(UnicodeError):  # webob, of a response to a path that it can't decode
         send(app, *args, **environ)
-    except UnicodeError:  # webob, of a response to a path it can't decode
-        pass
     images = cloud.images()
     if images:
         cloud.settle()

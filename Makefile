@@ -1,0 +1,44 @@
+# Everything is set up in .venv below this folder; nothing outside is touched.
+PYTHON ?= python3
+PORT ?= 8774
+ARGS ?=
+BIN = .venv/bin
+
+.DEFAULT_GOAL = help
+.PHONY: help demo test lint bench clean
+
+help:
+	@echo "make demo   a real Nova with the filter in its pipeline on 127.0.0.1:$(PORT), with a short tour"
+	@echo "            (PORT=... another port, ARGS=--once to end after the tour)"
+	@echo "make test   all tests: unit tests on every Python found, then everything with a real Nova"
+	@echo "make lint   ruff and mypy"
+	@echo "make bench  what the filter costs a request, beside others"
+	@echo "make clean  remove what these set up"
+
+demo: .venv/ready
+	@$(BIN)/python -W ignore -m tests.nova.demo --port $(PORT) $(ARGS)
+
+test: .venv/ready
+	@PYTHON=$(BIN)/python sh tests/every_python.sh
+	$(BIN)/python -m pytest -n auto
+
+lint: .venv/ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: .venv/ready
+	@$(BIN)/python -W ignore -m tests.benchmarks.bench
+
+clean:
+	rm -rf .venv .venv-* build dist *.egg-info
+
+.venv/ready: setup.cfg tests/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Nova 34, which the tests run, needs Python 3.11 \
+	or newer: try make PYTHON=python3.12 (this is " + sys.version.split()[0] + "; the filter itself runs on 3.9)")'
+	@$(PYTHON) -m venv --clear .venv
+	@printf 'Installing Nova 34 and its test fixtures into .venv, about a minute '
+	@while sleep 2; do printf .; done & dots=$$!; trap "kill $$dots" EXIT; \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c tests/constraints.txt -e '.[test,nova,dev]'
+	@echo ' done'
+	@touch $@

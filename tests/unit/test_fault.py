@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.small import PATH, Guarded
+
+BAD = {"createImage": {}}
+MICRO, LEGACY = "OpenStack-API-Version", "X-OpenStack-Nova-API-Version"
+
+
+def test_the_bytes_of_the_documented_sample() -> None:
+    """The compute API's documented sample: message before code, 73 bytes for this action."""
+    response = Guarded().post(b"form", CONTENT_TYPE="application/x-www-form-urlencoded")
+    assert response.body == b'{"badRequest": {"message": "There is no such action: None", "code": 400}}'
+    assert response.headers["Content-Length"] == "73"
+    assert response.headers["Content-Type"] == "application/json; charset=UTF-8"
+
+
+def test_request_ids_are_answered_where_known() -> None:
+    response = Guarded().post(BAD, **{"openstack.request_id": "req-1"})
+    assert response.headers["X-OpenStack-Request-Id"] == response.headers["X-Compute-Request-Id"] == "req-1"
+    assert "X-Compute-Request-Id" not in Guarded().post(BAD).headers
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    [
+        ({}, "2.1"),
+        ({"HTTP_OPENSTACK_API_VERSION": "compute 2.45"}, "2.45"),
+        ({"HTTP_OPENSTACK_API_VERSION": "compute 2.45, compute 2.1"}, "2.1"),
+        ({"HTTP_OPENSTACK_API_VERSION": "volume 3.1"}, "2.1"),
+        ({"HTTP_X_OPENSTACK_NOVA_API_VERSION": "2.60"}, "2.60"),
+        ({"HTTP_OPENSTACK_API_VERSION": "compute 2.45", "HTTP_X_OPENSTACK_NOVA_API_VERSION": "2.60"}, "2.45"),
+        ({"HTTP_OPENSTACK_API_VERSION": "compute latest"}, None),
+        ({"HTTP_OPENSTACK_API_VERSION": "compute x\r\nSet-Cookie: a"}, None),
+        ({"HTTP_OPENSTACK_API_VERSION": "compute 2.1\n"}, "2.1"),
+        ({"HTTP_OPENSTACK_API_VERSION": "compute ٢.١"}, None),
+    ],
+)
+def test_microversion_headers(sent: dict[str, str], answered: str | None) -> None:
+    headers = Guarded().post(BAD, **sent).headers
+    assert headers.getall("Vary") == [MICRO, LEGACY]
+    assert headers.get(MICRO) == (answered and f"compute {answered}")
+    assert headers.get(LEGACY) == answered
+
+
+@pytest.mark.parametrize(
+    ("path", "environ", "versioned"),
+    [
+        (PATH, {}, True),
+        (PATH.replace("/v2.1", ""), {"SCRIPT_NAME": "/v2.1"}, True),
+        (PATH.replace("/v2.1", "/compute/v2.1"), {}, True),
+        (PATH.replace("/v2.1", "/v2"), {"HTTP_OPENSTACK_API_VERSION": "compute 2.45"}, False),
+        (PATH.replace("/v2.1", ""), {}, False),
+    ],
+)
+def test_only_v21_has_microversions(path: str, environ: dict[str, Any], versioned: bool) -> None:
+    headers = Guarded().post(BAD, path, **environ).headers
+    assert (MICRO in headers, "Vary" in headers) == (versioned, versioned)
+
+
+def test_a_message_repeats_at_most_80_characters() -> None:
+    for path in (f"/v2.1/servers/{'é' * 5000}/action", f"/v2.1/{'a' * 5000}/servers/x/action"):
+        [fault] = Guarded().post({"createImage": {"name": "x"}}, path).json.values()
+        assert "..." in fault["message"]
+        assert len(fault["message"]) < 250
+
+
+def test_a_path_of_any_bytes() -> None:
+    response = Guarded().post({"createImage": {"name": "x"}}, "/v2.1/servers/%ff%00%0d%0aé/action")
+    assert response.status_int == 404
+    assert response.json["itemNotFound"]["message"] == "Instance \ufffd\x00\r\né could not be found."
+    response = Guarded().post({"createImage": {"name": "x"}}, PATH_INFO="/v2.1/servers/\u20ac/action")
+    assert response.status_int == 404
