@@ -1,3 +1,35 @@
+"""Policy for the requests that make images of servers, in front of the OpenStack compute API.
+
+Nova lets a tenant turn a server into an image (``createImage``, ``createBackup``, ``shelve``). This WSGI filter
+recognises every such request, judges it by the documented contract and by the operator's options, and refuses it with
+the compute API's own error body, or forwards exactly what it judged. Everything else passes untouched.
+
+In nova's ``api-paste.ini``, in **both** composites (``/v2.1`` and ``/v2``), right behind ``keystonecontext``::
+
+    [composite:openstack_compute_api_v21]
+    keystone = cors ... sizelimit osprofiler authtoken keystonecontext imagefilter osapi_compute_app_v21
+
+    [filter:imagefilter]
+    use = egg:imagefilter
+    metadata_items = 118
+
+There it is known who asks (only ``auth_token`` or Nova's own context are believed), no body is longer than Nova's
+limit, and an exception is a 500 of Nova's. Options stand in the paste section or in the section ``[imagefilter]`` of
+the file that ``oslo_config_file`` names; the paste section wins:
+
+* ``actions`` (``createImage,createBackup``): what is judged; ``shelve`` can be added;
+* ``snapshots_enabled`` (``true``): whether servers may be turned into images at all;
+* ``metadata_items`` (``128``): how many metadata items an image may be given; ``-1`` is no limit;
+* ``max_body_bytes`` (``114688``): at least Nova's ``[oslo_middleware] max_request_body_size``;
+* ``www_authenticate_uri``: told to clients without a token, where no ``auth_token`` stands in front.
+
+An option that does not exist or can't be used stops loading with one line that names it. Refusals are logged by the
+logger ``imagefilter.filter``.
+
+Limits: Glance, and Cinder's ``os-volume_upload_image``, make images without the compute API. ``shelve`` is judged only
+where listed. Nova is stricter than the contract on names and values and refuses by itself what goes too far for it.
+"""
+
 from imagefilter.filter import filter_factory
 
 __all__ = ["filter_factory"]

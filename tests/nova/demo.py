@@ -79,7 +79,8 @@ def main() -> int:
         try:
             probe.bind(("127.0.0.1", given.port))
         except (OSError, OverflowError) as error:
-            say(f"demo: can't serve on 127.0.0.1:{given.port}: {error}. Try make demo PORT=8775")
+            reason = getattr(error, "strerror", None) or "a port is a number from 1 to 65535"
+            say(f"demo: can't serve on 127.0.0.1:{given.port}: {reason}. Try make demo PORT=8775")
             return 2
     say("Starting a real Nova in this process, with the filter in both of its pipelines ...")
     begin = time.monotonic()

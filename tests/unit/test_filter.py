@@ -50,21 +50,20 @@ def test_a_refusal_is_logged_without_secrets(caplog: pytest.LogCaptureFixture) -
     guarded = Guarded()
     document = image("secret-name", {"": "secret-value", "secret-key": "x"})
     guarded.post(document, HTTP_X_AUTH_TOKEN="secret-token", **{"openstack.request_id": "req-7"})
-    [record] = set(caplog.records)  # Nova's own log fixture, where it runs in this process, shows each one twice
-    text = record.getMessage()
+    [text] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     for part in ("createImage", "alice", "203.0.113.7", "req-7", "metadata-key-blank"):
         assert part in text
     assert "secret" not in text
-    assert record.levelname == "WARNING"
 
 
 def test_a_log_line_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     Guarded().post({"createImage": {}}, "/v2.1/servers/a%0aWARNING%20forged/action")
     Guarded().post(image(metadata={"k\n\x1b[31mforged": 5}))
-    assert len(set(caplog.records)) == 2
-    for record in caplog.records:
-        assert "\n" not in record.getMessage()
-        assert "\x1b" not in record.getMessage()
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(lines) == 2
+    for line in lines:
+        assert "\n" not in line
+        assert "\x1b" not in line
 
 
 def test_loading_says_what_is_judged(caplog: pytest.LogCaptureFixture) -> None:
