@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from imagefilter import filter_factory
+from imagefilter.action import decode
 from tests.cases import SERVER, image
 from tests.requests import environ_of
 from tests.unit.small import PATH, Guarded
@@ -159,6 +160,27 @@ def test_a_hostile_body(body: bytes, target: str, method: str) -> None:
         return
     assert guarded.bodies == []
     assert cpu < 1, "a hang, not a timing: the benchmark measures"
+
+
+@pytest.mark.parametrize(
+    "end", ["", " ", "\n\t\r ", "\f", "\v", "\0", "\xa0", "\u2028", "\ufeff", ",", "]", "{}", "1", "//"]
+)
+@pytest.mark.parametrize("start", ["", " ", "\r\n\t", "\f", "\xa0", "\ufeff", "[", "'"])
+@pytest.mark.parametrize(
+    "text", ["{}", "null", "-1.5e3", "NaN", '"a"', '{"a": 1, "a": [2]}', "", "tru", "01", "'a'", "[1,]"]
+)
+def test_what_is_json_is_what_nova_takes_for_it(start: str, text: str, end: str) -> None:
+    """Nova's own decoding is ``json.loads(body.decode("utf-8"))``."""
+    whole = start + text + end
+    try:
+        expected = repr(json.loads(whole))
+    except ValueError:
+        expected = "not JSON"
+    try:
+        found = repr(decode(whole.encode()))
+    except ValueError:
+        found = "not JSON"
+    assert found == expected
 
 
 def test_a_lone_surrogate_is_forwarded_escaped() -> None:
