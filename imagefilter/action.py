@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from imagefilter import fault
+from imagefilter.options import ACTIONS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -64,8 +65,9 @@ def recognise(environ: WSGIEnvironment, body: bytes, actions: Mapping[str, bytes
     """Say whether a request is an image action.
 
     :param body: the whole body.
-    :param actions: guarded action names, each with its ASCII bytes.
-    :returns: None for everything that is none of ours and can go on untouched.
+    :param actions: names of the actions that are judged, each with its ASCII bytes.
+    :returns: None for everything that is none of ours and can go on untouched. An image action that is not judged may
+        be returned, as the policy may be about to change.
     """
     segments = _segments(environ)
     on_action_path = environ["REQUEST_METHOD"] == "POST" and _is_action_path(segments)
@@ -78,7 +80,7 @@ def recognise(environ: WSGIEnvironment, body: bytes, actions: Mapping[str, bytes
     kind: Any = None
     if type(document) is dict and len(document) == 1:
         [kind] = document
-    if kind in actions:
+    if kind in ACTIONS:
         return _image_action(environ, segments, kind, document[kind], _name(body, kind, document[kind]))
     return _image_action(environ, segments) if kind is None and on_action_path else None
 
@@ -98,13 +100,14 @@ def decode(body: bytes) -> Any:
     return document
 
 
-def encode(action: ImageAction) -> bytes:
-    """The canonical body of an allowed action: what the compute API is given to read.
+def encode(action: ImageAction, renamed: bool) -> bytes:
+    """The canonical body of an action: what the compute API is given to read.
 
+    :param renamed: whether a number as a name becomes text of its digits, which is all that Nova takes.
     :raises Fault: 400 if the entity is nested too deep to be written.
     """
     entity = action.entity
-    if action.kind in NAMED_ACTIONS and entity["name"] is not action.name:
+    if renamed and action.kind in NAMED_ACTIONS and entity.get("name") is not action.name:
         entity = {**entity, "name": action.name}
     document = {action.kind: entity}
     try:

@@ -37,10 +37,10 @@ def caller_of(environ: WSGIEnvironment) -> Caller:
     invalid = environ.get("HTTP_X_IDENTITY_STATUS") == "Invalid"
     context = environ.get("nova.context")
     if context is not None:
-        roles = frozenset(context.roles or ())
+        roles = frozenset(map(str.lower, context.roles or ()))  # as oslo.policy compares them
         return Caller(context.user_id, context.project_id, roles, True, not invalid, address, request_id)
     if _auth_token_vouches(environ) and not invalid:
-        roles = frozenset(environ.get("HTTP_X_ROLES", "").split(",")) - {""}
+        roles = frozenset(role.strip().lower() for role in environ.get("HTTP_X_ROLES", "").split(",")) - {""}
         project_id = environ.get("HTTP_X_PROJECT_ID")
         return Caller(environ["HTTP_X_USER_ID"], project_id, roles, True, True, address, request_id)
     # auth_token itself takes a token out of either header.

@@ -36,6 +36,9 @@ _VERSION = re.compile(r"[0-9]+\.[0-9]+")
 # Of what a client sent, a message repeats this many characters at most.
 _SHOWN = 80
 
+# Of a warning, before quoting, which doubles it at most.
+_WARNING_TEXT = 240
+
 
 class Fault(Exception):
     """A refusal that is also the WSGI application that answers with it.
@@ -65,6 +68,13 @@ class Fault(Exception):
         if self.status == 401:  # keystonemiddleware's body: Nova itself never answers a missing token
             return {"error": {"code": 401, "title": "Unauthorized", "message": self.message}}
         return {FAULT_NAMES[self.status]: {"message": self.message, "code": self.status}}
+
+
+def warning(rule: str, message: str) -> str:
+    """The value of a ``Warning`` header (RFC 7234, 5.5): printable ASCII, escaped, 512 bytes at most."""
+    text = f"{rule}: {message}".encode("unicode_escape").decode("ascii")[:_WARNING_TEXT]
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'299 imagefilter "{quoted}"'
 
 
 def shown(text: str) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from imagefilter.action import UNREAD_METHODS, ImageAction, encode, read_body, recognise, replay
 from imagefilter.caller import Caller, caller_of
-from imagefilter.fault import Fault
-from imagefilter.policy import Policy, load, paste_place
-from imagefilter.rules import Verdict, judge
+from imagefilter.compute import Compute
+from imagefilter.fault import Fault, warning
+from imagefilter.policy import Policy, PolicySource, log_policy
+from imagefilter.rules import Verdict, judge, project_of
+from imagefilter.sources import paste_place
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -21,39 +23,43 @@ LOG = logging.getLogger(__name__)
 class ImageFilter:
     """A WSGI application in front of another: :meth:`respond` is the callable."""
 
-    __slots__ = ("_app", "_policy")
+    __slots__ = ("_app", "_compute", "_source")
 
-    def __init__(self, app: WSGIApplication, policy: Policy) -> None:
+    def __init__(self, app: WSGIApplication, source: PolicySource) -> None:
         self._app = app
-        self._policy = policy
+        self._source = source
+        self._compute = Compute(app, source.policy.facts_ttl)
 
     def respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, or hand it on: untouched if it makes no image, else exactly as it was judged."""
         if environ["REQUEST_METHOD"] in UNREAD_METHODS:
             return self._app(environ, start_response)
+        policy = self._source.policy
         try:
-            body = read_body(environ, self._policy.max_body_bytes)
-            action = recognise(environ, body, self._policy.actions)
+            body = read_body(environ, policy.max_body_bytes)
+            action = recognise(environ, body, policy.actions)
             if action is not None:
-                self._admit(action, environ)
+                start_response = self._admit(action, environ, start_response)
         except Fault as fault:
             return fault(environ, start_response)
         return self._app(environ, start_response)
 
-    def _admit(self, action: ImageAction, environ: WSGIEnvironment) -> None:
+    def _admit(self, action: ImageAction, environ: WSGIEnvironment, start_response: StartResponse) -> StartResponse:
         """Judge an image action and make its canonical body the request's, or raise a Fault."""
+        policy = self._source.current()
+        if action.kind is not None and action.kind not in policy.actions:
+            return start_response
         caller = caller_of(environ)
-        verdict = judge(action, caller, self._policy.settings)
-        if not verdict.allowed:
-            _log_refusal(action, caller, verdict)
-            raise Fault(verdict.status, verdict.message, self._challenge(verdict))
-        replay(environ, encode(action))
-        environ["CONTENT_TYPE"] = "application/json"
-
-    def _challenge(self, verdict: Verdict) -> str | None:
-        """The ``WWW-Authenticate`` of a 401, as keystonemiddleware writes it."""
-        uri = self._policy.www_authenticate_uri
-        return None if verdict.status != 401 else f'Keystone uri="{uri}"' if uri else "Keystone"
+        verdict = judge(action, caller, policy, lambda: self._compute.metadata_items(environ, action, caller))
+        if verdict.rule:
+            _log(action, caller, verdict)
+        if verdict.outcome == "deny":
+            raise Fault(verdict.status, verdict.message, _challenge(verdict, policy))
+        settings = policy.for_project(project_of(action, caller))
+        if settings.judging:
+            replay(environ, encode(action, renamed=settings.enforcing and not verdict.rule))
+            environ["CONTENT_TYPE"] = "application/json"
+        return _warning(start_response, verdict) if verdict.rule else start_response
 
 
 def filter_factory(
@@ -65,15 +71,32 @@ def filter_factory(
     :param local_conf: the keys of the filter's section.
     :raises ConfigError: for unknown options and values that can't be used.
     """
-    policy = load(local_conf, paste_place(global_conf or {}, local_conf))
-    LOG.info("imagefilter judges %s by %s", ", ".join(policy.actions), policy.settings)
+    source = PolicySource(local_conf, paste_place(global_conf or {}, local_conf))
+    log_policy(source.policy)
     # A bound method costs half of what an instance with __call__ does, and every request of the API pays it.
-    return lambda app: ImageFilter(app, policy).respond
+    return lambda app: ImageFilter(app, source).respond
 
 
-def _log_refusal(action: ImageAction, caller: Caller, verdict: Verdict) -> None:
+def _challenge(verdict: Verdict, policy: Policy) -> str | None:
+    """The ``WWW-Authenticate`` of a 401, as keystonemiddleware writes it."""
+    uri = policy.www_authenticate_uri
+    return None if verdict.status != 401 else f'Keystone uri="{uri}"' if uri else "Keystone"
+
+
+def _warning(start_response: StartResponse, verdict: Verdict) -> StartResponse:
+    """Tell the client of a request that is only warned about; nothing else of the answer changes."""
+    header = ("Warning", warning(verdict.rule, verdict.message))
+
+    def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
+        return start_response(status, [*headers, header], *exc_info)
+
+    return start
+
+
+def _log(action: ImageAction, caller: Caller, verdict: Verdict) -> None:
     LOG.warning(
-        "refused %s of server %a, user %s, project %s, from %a, request %s: %s: %a",
+        "%s %s of server %a, user %s, project %s, from %a, request %s: %s: %a",
+        "refused" if verdict.outcome == "deny" else "would deny",
         action.kind or "an unreadable action",
         action.target.server_id if action.target else "?",
         caller.user_id,

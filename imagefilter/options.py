@@ -6,10 +6,67 @@ import copy
 
 from oslo_config import cfg, types
 
+#: Longest name of an image, in characters.
+NAME_LENGTH = 255
+
 #: The group of all options in a config file.
 GROUP = "imagefilter"
 
 ACTIONS = ("createImage", "createBackup", "shelve")
+
+MODES = [
+    ("enforce", "the request is refused"),
+    ("warn", "it is forwarded as it is; the client sees a ``Warning: 299`` header, the log says ``would deny``"),
+    ("off", "nothing is judged"),
+]
+
+#: Rules in judging order. The first three refuse in every mode.
+RULES = (
+    "token",
+    "content-type",
+    "body",
+    "project-id",
+    "project",
+    "project-unknown",
+    "server",
+    "snapshots-enabled",
+    "name-required",
+    "name-format",
+    "metadata-type",
+    "metadata-quota",
+    "metadata-key-blank",
+    "metadata-key-length",
+    "metadata-value",
+    "name-pattern",
+    "metadata-required",
+    "metadata-reserved",
+)
+ALWAYS_ENFORCED = RULES[:3]
+
+#: Metadata keys that don't become properties of an image but something else, by where that is decided.
+IMAGE_FIELDS = (
+    # glance/api/v2/images.py get_base_properties(): the image's own fields, but for name, visibility, disk_format and
+    # container_format, which Nova sets itself.
+    *("id", "status", "protected", "os_hidden", "checksum", "os_hash_algo", "os_hash_value", "owner", "size"),
+    *("virtual_size", "created_at", "updated_at", "tags", "direct_url", "min_ram", "min_disk", "self", "file"),
+    *("stores", "schema", "locations"),
+    # the same, RequestDeserializer._reserved_properties and _reserved_namespaces: refused with 403
+    *("deleted", "deleted_at", "os_glance_*"),
+    # nova/image/glance.py _create_v2(): Nova calls Glance's add-location with the client's URL
+    "location",
+    # nova/image/glance.py create(): a project that the image is shared with
+    "instance_owner",
+    # glanceclient/v2/images.py create(): taken off as the store to write to
+    "backend",
+)
+
+#: Options that a section [imagefilter:project:<id>] may hold.
+PROJECT_OPTIONS = frozenset(
+    (
+        *("snapshots_enabled", "metadata_items", "metadata_items_source", "name_pattern", "metadata_required"),
+        *("metadata_reserved", "mode", "rule_modes", "exempt_roles"),
+    )
+)
 
 OPTIONS: tuple[cfg.Opt, ...] = (
     cfg.ListOpt(
@@ -43,6 +100,103 @@ exceeded``, at every microversion (Nova itself stopped checking at 2.39, and eve
 
 Glance counts the properties that Nova adds as well against its own limit of 128 (``image_property_quota``), and Nova
 answers 500 when that is passed: with a stock Nova and Glance, 118 is the most that always works.
+""",
+    ),
+    cfg.StrOpt(
+        "metadata_items_source",
+        default="config",
+        choices=[
+            ("config", "the option ``metadata_items``"),
+            ("compute", "the project's own quota, asked of the compute API behind the filter"),
+        ],
+        help="""
+Where the limit on metadata items comes from. ``compute`` asks ``GET .../limits`` (``maxImageMeta``) with the caller's
+own token; the answer is kept for ``facts_ttl`` seconds.
+""",
+    ),
+    cfg.StrOpt(
+        "name_pattern",
+        help="""
+A regular expression that the name of an image must match as a whole. Matched in linear time where google-re2 is
+installed; otherwise a pattern that could take long on some name is refused at load. oslo.config wants ``$$`` for a
+dollar sign, a paste file ``%%`` for a percent sign.
+""",
+    ),
+    cfg.ListOpt(
+        "metadata_required",
+        default=[],
+        help="""
+Metadata keys that must be given with every image that has metadata of the client's: ``createImage`` and
+``createBackup``. Separated by commas.
+""",
+    ),
+    cfg.ListOpt(
+        "metadata_reserved",
+        default=list(IMAGE_FIELDS),
+        help="""
+Metadata keys that a client may not set; a final ``*`` stands for any ending, and white space around a client's key
+does not count. The default is the image's own fields: Nova hands metadata to Glance as fields of the image, so that
+``location`` makes it fetch a URL of the client's choice, ``id`` picks the image's id, ``backend`` its store,
+``instance_owner`` a project to share it with, and most of the others end in a 500 or 403.
+
+Recommended on top, for they forge where an image came from: ``image_type, instance_uuid, base_image_ref, user_id,
+backup_type``. To add them, list the default as well.
+""",
+    ),
+    cfg.StrOpt(
+        "mode",
+        default="enforce",
+        choices=MODES,
+        help="""
+What happens to a request that breaks a rule. The rules ``token``, ``content-type`` and ``body`` refuse in every mode.
+""",
+    ),
+    cfg.Opt(
+        "rule_modes",
+        type=types.Dict(types.String(choices=[mode for mode, _ in MODES])),
+        default={},
+        sample_default="name-format:warn,metadata-reserved:off",
+        help="""
+Modes of single rules, as ``rule:mode`` pairs; they win over ``mode``. Any rule but ``token``, ``content-type`` and
+``body``. ``project-id:off`` is for clouds with a ``[api] project_id_regex`` wider than Nova's default.
+""",
+    ),
+    cfg.ListOpt(
+        "exempt_roles",
+        default=[],
+        help="""
+Callers with one of these roles are exempt from the switch, the quota and the operator's rules (name_pattern,
+metadata_required, metadata_reserved), never from the contract. Only roles that ``auth_token`` or Nova's own context
+vouches for count.
+""",
+    ),
+    cfg.StrOpt(
+        "facts_on_error",
+        default="deny",
+        choices=[
+            ("deny", "503, The metadata quota could not be determined."),
+            ("allow", "the quota does not apply"),
+        ],
+        help="""
+What happens to a request whose quota can't be had from the compute API (``metadata_items_source = compute``).
+""",
+    ),
+    cfg.IntOpt(
+        "facts_ttl",
+        default=60,
+        min=0,
+        help="""
+How long an answer of the compute API about a project's quota is used again, in seconds.
+""",
+    ),
+    cfg.IntOpt(
+        "reload_interval",
+        default=10,
+        min=0,
+        help="""
+How often at most the config file is looked at for a change, in seconds; only when an image action arrives, at each one
+with 0. A file that is bad or gone is logged once, and the last good options stay. A file that was written to less than
+a second ago is left for the next look, for it may be half written.
 """,
     ),
     cfg.IntOpt(

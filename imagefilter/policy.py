@@ -1,32 +1,43 @@
 """What a project may do: the options, read once and resolved into something that never changes.
 
-Precedence: default < section ``[imagefilter]`` of the config file < section of the paste file. No option is read from
-the environment, and nothing is shared with the ``CONF`` of the process: Nova builds every filter twice, and two
-filters with different paste sections must not fight.
+Precedence: default < section ``[imagefilter]`` of the config file < section of the paste file < section
+``[imagefilter:project:<id>]`` of the config file. No option is read from the environment, and nothing is shared with
+the ``CONF`` of the process: Nova builds every filter twice, and two filters with different paste sections must not
+fight.
 """
 
 from __future__ import annotations
 
-import configparser
 import difflib
-import glob
+import logging
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+import re
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, Optional
 
 from oslo_config import cfg
 
-from imagefilter.options import GROUP, OPTIONS
+from imagefilter.options import ALWAYS_ENFORCED, GROUP, OPTIONS, PROJECT_OPTIONS, RULES
+from imagefilter.pattern import Matches, compile_pattern
+from imagefilter.sources import Given, files, in_files, in_paste
 
-# Paste keys that say where the config file is, understood as by oslo.middleware.
-_CONFIG_KEYS = ("oslo_config_project", "oslo_config_file", "oslo_config_program")
+LOG = logging.getLogger(__name__)
+
+PROJECT_SECTION = f"{GROUP}:project:"
 
 _BY_NAME: dict[str, cfg.Opt] = {option.name: option for option in OPTIONS}
 _BY_NAME.update((str(old.name), option) for option in OPTIONS for old in option.deprecated_opts)
+_PROJECT_ID = re.compile(r"[0-9a-f-]{1,64}")
 
 
 class ConfigError(ValueError):
     """Options that can't be used: each with its section, file and the reason, all in one message."""
+
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__("imagefilter: " + "; ".join(errors))
+        self.errors = errors
 
 
 class Settings(NamedTuple):
@@ -34,6 +45,16 @@ class Settings(NamedTuple):
 
     snapshots_enabled: bool
     metadata_items: int  # -1: no limit
+    quota_of_compute: bool
+    name_pattern: str | None
+    name_matches: Matches | None
+    metadata_required: tuple[str, ...]
+    metadata_reserved: frozenset[str]
+    metadata_reserved_prefixes: tuple[str, ...]  # of those that end in *
+    modes: Mapping[str, str]  # of every rule
+    enforcing: bool  # as opposed to a trial: the mode is enforce
+    judging: bool  # as opposed to looking on: the mode of some rule is not off
+    exempt_roles: frozenset[str]
 
 
 class Policy(NamedTuple):
@@ -42,7 +63,16 @@ class Policy(NamedTuple):
     actions: Mapping[str, bytes]  # the name of each judged action, and its bytes
     max_body_bytes: int
     www_authenticate_uri: str | None
+    facts_on_error: str
+    facts_ttl: int
+    reload_interval: int
     settings: Settings
+    projects: Mapping[str, Settings]
+    origins: Mapping[str, Mapping[str, Given]]  # by project ("" for all), by option: where it was given
+
+    def for_project(self, project_id: str | None) -> Settings:
+        """The settings of a project (None: nobody knows which)."""
+        return self.projects.get(project_id, self.settings) if project_id else self.settings
 
 
 def load(paste: Mapping[str, str], place: str = "the paste section") -> Policy:
@@ -53,108 +83,201 @@ def load(paste: Mapping[str, str], place: str = "the paste section") -> Policy:
     :raises ConfigError: for all that is wrong, in one message.
     """
     errors: list[str] = []
-    values = {option.name: option.default for option in OPTIONS}
-    for given in (*_in_file(paste, errors), *_in_paste(paste, place)):
-        _take(given, values, errors)
-    if not errors and not values["actions"]:
+    scopes: dict[str, dict[str, Given]] = {"": {}}  # the last one given counts
+    for given in _all_given(paste, place, errors):
+        scope = _scope_of(given, errors)
+        option = _option_of(given, scope, errors)
+        if option is not None and scope is not None:
+            scopes.setdefault(scope, {})[option.name] = given
+    values = {scope: _values({**scopes[""], **given}, errors) for scope, given in scopes.items()}
+    if not values[""]["actions"]:
         errors.append("actions is empty, so nothing would be judged: take the filter out of the pipeline instead")
+    settings = {scope: _settings(given, scopes[scope], errors) for scope, given in values.items()}
     if errors:
-        raise ConfigError("imagefilter: " + "; ".join(errors))
+        raise ConfigError(list(dict.fromkeys(errors)))
+    common = values[""]
     return Policy(
-        actions={name: name.encode("ascii") for name in values["actions"]},
-        max_body_bytes=values["max_body_bytes"],
-        www_authenticate_uri=values["www_authenticate_uri"],
-        settings=Settings(values["snapshots_enabled"], values["metadata_items"]),
+        actions={name: name.encode("ascii") for name in common["actions"]},
+        settings=settings.pop(""),
+        projects=settings,
+        origins=scopes,
+        **{name: common[name] for name in Policy._fields if name in common and name != "actions"},
     )
 
 
-def paste_place(global_conf: Mapping[str, str], local_conf: Mapping[str, str]) -> str:
-    """What to call the paste section that holds ``local_conf``: PasteDeploy tells a factory the file alone."""
-    path = global_conf.get("__file__")
-    if not path:
-        return "the paste section"
-    parser = configparser.RawConfigParser(strict=False)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]  # paste keys keep their case
-    parser.read(path)
-    names = [name for name in parser.sections() if name.startswith("filter") and _holds(parser, name, local_conf)]
-    return f"section [{names[0]}] of {path}" if len(names) == 1 else f"a filter section of {path}"
+def _all_given(paste: Mapping[str, str], place: str, errors: list[str]) -> Iterable[Given]:
+    try:
+        given = list(in_files(paste))
+    except ValueError as error:
+        errors.append(str(error))
+        given = []
+    return [*given, *in_paste(paste, place)]
 
 
-def _holds(parser: configparser.RawConfigParser, section: str, keys: Mapping[str, str]) -> bool:
-    about_us = any("imagefilter" in value for value in dict(parser.items(section)).values())
-    return about_us and all(parser.has_option(section, key) for key in keys)
+def _scope_of(given: Given, errors: list[str]) -> str | None:
+    """The project that an option is given for, "" for all."""
+    if given.section in ("", GROUP):
+        return ""
+    project_id = given.section[len(PROJECT_SECTION) :] if given.section.startswith(PROJECT_SECTION) else ""
+    if _PROJECT_ID.fullmatch(project_id):
+        return project_id
+    reason = f"'{project_id}' is no project id, which is of 0-9, a-f and -" if project_id else "unknown section"
+    errors.append(f"{given.place}: {reason}")
+    return None
 
 
-class _Given(NamedTuple):
-    """An option as an operator wrote it."""
-
-    name: str
-    text: str
-    place: str
-
-
-def _take(given: _Given, values: dict[str, Any], errors: list[str]) -> None:
+def _option_of(given: Given, scope: str | None, errors: list[str]) -> cfg.Opt | None:
     option = _BY_NAME.get(given.name)
     if option is None:
         close = difflib.get_close_matches(given.name, _BY_NAME, 1)
         hint = f" (is it {close[0]}?)" if close else ""
         errors.append(f"unknown option '{given.name}' in {given.place}{hint}")
-    elif not given.text.strip():  # an empty value unsets
-        values[option.name] = [] if isinstance(option, cfg.ListOpt) else option.default
-    else:
+    elif scope and option.name not in PROJECT_OPTIONS:
+        errors.append(f"{given.name} in {given.place}: it holds for all projects, so it belongs into [{GROUP}]")
+        return None
+    return option
+
+
+def _values(given: Mapping[str, Given], errors: list[str]) -> dict[str, Any]:
+    values = {option.name: option.default for option in OPTIONS}
+    for name, each in given.items():
+        option = _BY_NAME[name]
+        if not each.text.strip():  # an empty value unsets
+            values[name] = [] if isinstance(option, cfg.ListOpt) else option.default
+            continue
         try:
-            values[option.name] = option.type(given.text)
+            values[name] = option.type(each.text)
         except ValueError as error:
-            errors.append(f"{given.name} = {given.text} in {given.place}: {error}")
+            errors.append(f"{each.name} = {each.text} in {each.place}: {error}")
+    return values
 
 
-def _in_paste(paste: Mapping[str, str], place: str) -> Iterator[_Given]:
-    for key, text in paste.items():
-        if key not in _CONFIG_KEYS:
-            yield _Given(key, text, place)
-
-
-def _in_file(paste: Mapping[str, str], errors: list[str]) -> Iterator[_Given]:
-    """The options in the sections of the config files that are ours to judge: it may be nova.conf."""
-    try:
-        conf = _open(paste)
-        for path in _files(conf):
-            sections: dict[str, dict[str, list[str]]] = {}
-            cfg.ConfigParser(path, sections).parse()
-            for section, keys in sections.items():
-                place = f"section [{section}] of {path}"
-                if section == GROUP:
-                    yield from (_Given(key, _value(conf, section, key), place) for key in keys)
-                elif section.lower().startswith(GROUP):
-                    errors.append(f"unknown {place}")
-    except (cfg.Error, OSError) as error:
-        errors.append(" ".join(str(error).split()))
-    except UnicodeDecodeError as error:
-        errors.append(f"config file {paste.get('oslo_config_file', '')}: {error}")
-
-
-def _open(paste: Mapping[str, str]) -> cfg.ConfigOpts:
-    path = paste.get("oslo_config_file")
-    project = paste.get("oslo_config_project")
-    conf = cfg.ConfigOpts()
-    conf(
-        [],
-        project=project or GROUP,
-        prog=paste.get("oslo_config_program"),
-        default_config_files=[path] if path else None if project else [],
-        default_config_dirs=[] if path or not project else None,
-        use_env=False,
+def _settings(values: Mapping[str, Any], given: Mapping[str, Given], errors: list[str]) -> Settings:
+    """Resolve the values of one project, compiled for judging."""
+    reserved = [key.strip() for key in values["metadata_reserved"]]
+    modes = _modes(values, given.get("rule_modes"), errors)
+    return Settings(
+        snapshots_enabled=values["snapshots_enabled"],
+        metadata_items=values["metadata_items"],
+        quota_of_compute=values["metadata_items_source"] == "compute",
+        name_pattern=values["name_pattern"],
+        name_matches=_pattern(values["name_pattern"], given.get("name_pattern"), errors),
+        metadata_required=tuple(values["metadata_required"]),
+        metadata_reserved=frozenset(reserved),
+        metadata_reserved_prefixes=tuple(key[:-1] for key in reserved if key.endswith("*")),
+        modes=modes,
+        enforcing=values["mode"] == "enforce",
+        judging=any(mode != "off" for rule, mode in modes.items() if rule not in ALWAYS_ENFORCED),
+        exempt_roles=frozenset(role.lower() for role in values["exempt_roles"]),
     )
-    return conf
 
 
-def _files(conf: cfg.ConfigOpts) -> list[str]:
-    directories = conf.config_dir or []
-    return [*conf.config_file, *(path for d in directories for path in sorted(glob.glob(os.path.join(d, "*.conf"))))]
+def _pattern(pattern: str | None, given: Given | None, errors: list[str]) -> Matches | None:
+    try:
+        return compile_pattern(pattern) if pattern else None
+    except ValueError as error:
+        if given:  # else it is the pattern of [imagefilter], and was named there
+            errors.append(f"name_pattern = {pattern} in {given.place}: {error}")
+        return None
 
 
-def _value(conf: cfg.ConfigOpts, section: str, key: str) -> str:
-    """The text of an option, with oslo.config's own ``$`` substitution."""
-    conf.register_opt(cfg.StrOpt(key), group=section)
-    text: str = conf[section][key]
-    return text
+def _modes(values: Mapping[str, Any], given: Given | None, errors: list[str]) -> dict[str, str]:
+    for rule in values["rule_modes"]:
+        if given and (rule not in RULES or rule in ALWAYS_ENFORCED):
+            reason = "refuses in every mode" if rule in ALWAYS_ENFORCED else "is no rule"
+            errors.append(f"rule_modes in {given.place}: {rule} {reason}; rules are {', '.join(RULES[3:])}")
+    modes = {rule: values["rule_modes"].get(rule, values["mode"]) for rule in RULES}
+    return {**modes, **dict.fromkeys(ALWAYS_ENFORCED, "enforce")}
+
+
+class Status(NamedTuple):
+    inode: int
+    mtime_ns: int
+    size: int
+
+
+Fingerprint = tuple[Optional[Status], ...]
+
+
+class PolicySource:
+    """The policy in force: reloaded when its files change, the last good one else.
+
+    Not before an image action asks for it is anything looked at, and then at most every ``reload_interval`` seconds.
+    """
+
+    def __init__(self, paste: Mapping[str, str], place: str = "the paste section") -> None:
+        """Load the policy.
+
+        :raises ConfigError: if it can't be.
+        """
+        self._paste = dict(paste)
+        self._place = place
+        self._lock = threading.Lock()
+        self._state = self._fingerprint()  # before reading: a change meanwhile is seen next time
+        self._looked = time.monotonic()
+        self.policy = load(self._paste, place)
+
+    def current(self) -> Policy:
+        """The policy in force now, after a look at the files if it is time for one."""
+        if time.monotonic() - self._looked < self.policy.reload_interval or not self._lock.acquire(blocking=False):
+            return self.policy  # nobody waits for the one who looks
+        try:
+            self._looked = time.monotonic()
+            state = self._fingerprint()
+            if state != self._state and not _is_fresh(state):
+                self._reload(state)
+        finally:
+            self._lock.release()
+        return self.policy
+
+    def _reload(self, state: Fingerprint) -> None:
+        try:
+            policy = load(self._paste, self._place)
+            if _is_from_file(self.policy) and not _is_from_file(policy):
+                # A full disk and a dying editor leave an empty file behind, which would be all defaults.
+                raise ConfigError([f"{', '.join(files(self._paste))} sets no option any more, taken for an accident"])
+        except ConfigError as error:
+            LOG.error("the options are bad, so the last good ones stay in force: %s", error)
+        else:
+            if None in state or self._fingerprint() != state:  # changed while it was read: looked at again
+                return
+            self.policy = policy
+            LOG.warning("the options were reloaded")
+            log_policy(policy)
+        self._state = state
+
+    def _fingerprint(self) -> Fingerprint:
+        """What changes when a file does; symbolic links are followed."""
+        return tuple(_stat(path) for path in files(self._paste))
+
+
+def log_policy(policy: Policy) -> None:
+    """Say loudly what is in force."""
+    for scope, settings in (("all projects", policy.settings), *policy.projects.items()):
+        softened = ", ".join(f"{rule}:{mode}" for rule, mode in settings.modes.items() if mode != "enforce")
+        log = LOG.warning if softened else LOG.info
+        log(
+            "imagefilter judges %s of %s: snapshots_enabled is %s, metadata_items is %s, not enforced: %s",
+            ", ".join(policy.actions),
+            scope if scope == "all projects" else f"project {scope}",
+            settings.snapshots_enabled,
+            "the compute API's" if settings.quota_of_compute else settings.metadata_items,
+            softened or "nothing",
+        )
+
+
+def _is_from_file(policy: Policy) -> bool:
+    return any(given.section for scope in policy.origins.values() for given in scope.values())
+
+
+def _is_fresh(state: Fingerprint) -> bool:
+    """Whether a file was written to less than a second ago: it may be half a file, which may well be a valid one."""
+    return any(abs(time.time() - each.mtime_ns / 1e9) < 1 for each in state if each)
+
+
+def _stat(path: str) -> Status | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return Status(status.st_ino, status.st_mtime_ns, status.st_size)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from imagefilter.options import OPTIONS
-from imagefilter.policy import load
+from imagefilter.policy import Policy, load
 
 ROOT = Path(__file__).parents[2]
 ETC = ROOT / "etc" / "imagefilter"
@@ -36,7 +36,12 @@ def test_the_sample_is_current(tmp_path: Path) -> None:
 
 def test_the_sample_loads_and_changes_nothing() -> None:
     sample = {"oslo_config_project": "imagefilter", "oslo_config_file": str(ETC / "imagefilter.conf.sample")}
-    assert load(sample) == load({})
+    assert same(load(sample), load({}))
+
+
+def same(one: Policy, other: Policy) -> bool:
+    """Whether two policies judge alike, wherever their options were given."""
+    return one._replace(origins={}) == other._replace(origins={})
 
 
 @oslo_config_tools
@@ -46,12 +51,12 @@ def test_the_validator_accepts_a_file_that_sets_everything(tmp_path: Path) -> No
         line[1:] if line.startswith("#") and " = " in line and line[1] != " " else line for line in text.split("\n")
     ]
     given = tmp_path / "imagefilter.conf"
-    given.write_text("\n".join(line for line in lines if "<None>" not in line))
+    given.write_text("\n".join(line for line in lines if "<None>" not in line and "rule_modes" not in line))
     assert "metadata_items = 128" in given.read_text()
     command = [tool("oslo-config-validator"), "--namespace", "imagefilter", "--input-file", str(given)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert load({"oslo_config_file": str(given)}) == load({})
+    assert same(load({"oslo_config_file": str(given)}), load({}))
 
 
 def test_the_readme_lists_every_option() -> None:

@@ -1,0 +1,44 @@
+"""The operator's commands: ``imagefilter check config``, ``check pipeline``, ``explain``, ``show config``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from cliff.app import App
+from cliff.commandmanager import CommandManager
+
+from imagefilter.cli import check, explain, show
+
+_COMMANDS: dict[str, Any] = {
+    "check config": check.CheckConfig,
+    "check pipeline": check.CheckPipeline,
+    "explain": explain.Explain,
+    "show config": show.ShowConfig,
+}
+
+
+class Imagefilter(App):
+    """Cliff's application: help, output formats, and exit statuses."""
+
+    def __init__(self) -> None:
+        commands = CommandManager("imagefilter.cli")
+        for name, command in _COMMANDS.items():
+            commands.add_command(name, command)
+        super().__init__(
+            description="Commands for operators of imagefilter, the filter in front of the OpenStack compute API.",
+            version="0.1.0",
+            command_manager=commands,
+            deferred_help=True,
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status is 0, 1 (it found something) or 2 (it could not be run)."""
+    status: int = Imagefilter().run(list(sys.argv[1:] if argv is None else argv))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
