@@ -29,6 +29,7 @@ MAX_VALUE_BYTES = 65535
 # Content types that Nova reads as JSON, compared as Nova does: case matters, parameters don't.
 _MEDIA_TYPES = frozenset(("", "text/plain", "application/json", "application/vnd.openstack.compute+json"))
 _PROJECT_ID = re.compile(r"[0-9a-f-]+")  # Nova's routes, unless [api] project_id_regex is wider
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # the usual spelling, for speed
 _JSON_TYPES = {bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
 
 
@@ -167,7 +168,7 @@ def _project(case: Case) -> str | None:
 
 def _server(case: Case) -> str | None:
     target = case.action.target
-    if target is None or uuidutils.is_uuid_like(target.server_id):
+    if target is None or _UUID.fullmatch(target.server_id) or uuidutils.is_uuid_like(target.server_id):
         return None
     return f"Instance {_from_path(target.server_id)} could not be found."
 
@@ -246,10 +247,14 @@ def _metadata_required(case: Case) -> str | None:
 
 
 def _metadata_reserved(case: Case) -> str | None:
-    reserved, prefixes = case.settings.metadata_reserved, case.settings.metadata_reserved_prefixes
-    for key in case.metadata:
-        bare = key.strip()  # Nova's pattern lets "id\n" through
-        if bare in reserved or bare.startswith(prefixes):
+    settings, keys = case.settings, [*map(str.strip, case.metadata)]  # Nova's pattern lets "id\n" through
+    lines = "\n" + "\n".join(keys)  # one search for all of them
+    if settings.metadata_reserved.isdisjoint(keys) and not any(
+        f"\n{prefix}" in lines for prefix in settings.metadata_reserved_prefixes
+    ):
+        return None
+    for key in keys:
+        if key in settings.metadata_reserved or key.startswith(settings.metadata_reserved_prefixes):
             return f"Image metadata key '{shown(key)}' is reserved (metadata-reserved)"
     return None
 

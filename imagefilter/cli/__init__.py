@@ -1,0 +1,17 @@
+"""The operator's commands. Cliff is needed for them alone: the filter itself never imports it."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """The program ``imagefilter``."""
+    try:
+        from imagefilter.cli import app  # noqa: PLC0415
+    except ImportError as error:
+        sys.stderr.write(
+            f"imagefilter: the commands need a library: {error}. Install it: pip install 'imagefilter[tools]'\n"
+        )
+        return 2
+    return app.main()

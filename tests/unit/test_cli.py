@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("cliff")
 
 from imagefilter.cli import pipelines
-from imagefilter.cli.main import main
+from imagefilter.cli.app import main
 from tests.cases import CASES, PROJECT, Case, image
 from tests.unit.small import Guarded
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,17 @@ def test_the_readme_lists_every_option() -> None:
     for option in OPTIONS:
         assert f"| `{option.name}` |" in readme
         assert f"* ``{option.name}``" in manual
+
+
+def test_the_readmes_example_loads(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text()
+    example = readme[readme.index("    [imagefilter]\n") : readme.index("What counts, from weak to strong")]
+    path = tmp_path / "imagefilter.conf"
+    path.write_text(textwrap.dedent(example))
+    policy = load({"oslo_config_file": str(path)})
+    assert policy.settings.quota_of_compute
+    assert len(policy.projects) == 2
+    assert [each.metadata_items for each in policy.projects.values() if not each.quota_of_compute] == [10]
 
 
 def test_the_readme_shows_the_paste_file_that_is_shipped() -> None:

@@ -21,7 +21,12 @@ for point in distribution("imagefilter").entry_points:
 assert sys.prefix in imagefilter.__file__, imagefilter.__file__
 print(sorted(names))
 """
-ENTRY_POINTS = ["oslo.config.opts imagefilter", "paste.filter_factory imagefilter", "paste.filter_factory main"]
+ENTRY_POINTS = [
+    "console_scripts imagefilter",
+    "oslo.config.opts imagefilter",
+    "paste.filter_factory imagefilter",
+    "paste.filter_factory main",
+]
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +44,11 @@ def test_it_installs_into_an_empty_virtualenv(dist: Path, pattern: str, tmp_path
     subprocess.run([python, "-m", "pip", "install", "--quiet", str(archive)], check=True)
     done = subprocess.run([python, "-c", CHECK], check=True, capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.strip() == str(ENTRY_POINTS)
+    command = [str(tmp_path / "venv" / "bin" / "imagefilter"), "--help"]
+    without = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (without.returncode, "pip install 'imagefilter[tools]'" in without.stderr) == (2, True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", f"{archive}[tools]"], check=True)
+    assert "check pipeline" in subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert list(tmp_path.glob("venv/lib/*/site-packages/imagefilter/py.typed"))
     assert not list(tmp_path.glob("venv/lib/*/site-packages/tests"))
 
