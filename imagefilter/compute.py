@@ -30,8 +30,16 @@ _ANSWER_BYTES = 65536
 # Of the client's request only this goes into the question: what says who asks, of whom, and through which server.
 _KEPT = (
     *("SCRIPT_NAME", "SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL", "REMOTE_ADDR", "HTTP_HOST", "HTTP_X_AUTH_TOKEN"),
-    *("HTTP_X_STORAGE_TOKEN", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST"),
-    *("wsgi.version", "wsgi.url_scheme", "wsgi.errors", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once"),
+    *("HTTP_X_STORAGE_TOKEN", "HTTP_X_SERVICE_TOKEN", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_FOR"),
+    *(
+        "HTTP_X_FORWARDED_HOST",
+        "wsgi.version",
+        "wsgi.url_scheme",
+        "wsgi.errors",
+        "wsgi.multithread",
+        "wsgi.multiprocess",
+        "wsgi.run_once",
+    ),
     *("nova.context", "keystone.token_auth", "keystone.token_info", "openstack.request_id"),
     *("openstack.global_request_id", "nova.best_content_type"),
 )
@@ -52,6 +60,7 @@ class Compute:
     """
 
     def __init__(self, app: WSGIApplication, ttl: int) -> None:
+        self.ttl = ttl
         self._app = app
         self._limits: TTLCache[str, int] = TTLCache(_PROJECTS, ttl)
         self._failures: TTLCache[str, str] = TTLCache(_PROJECTS, _FAILURE_TTL)

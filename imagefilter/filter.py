@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from imagefilter.action import UNREAD_METHODS, ImageAction, encode, read_body, recognise, replay
 from imagefilter.caller import Caller, caller_of
+from imagefilter.checks import project_of
 from imagefilter.compute import Compute
 from imagefilter.fault import Fault, warning
-from imagefilter.policy import Policy, PolicySource, log_policy
-from imagefilter.rules import Verdict, judge, project_of
+from imagefilter.policy import Policy
+from imagefilter.reload import PolicySource, log_policy
+from imagefilter.rules import Verdict, judge
 from imagefilter.sources import paste_place
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ class ImageFilter:
     def _admit(self, action: ImageAction, environ: WSGIEnvironment, start_response: StartResponse) -> StartResponse:
         """Judge an image action and make its canonical body the request's, or raise a Fault."""
         policy = self._source.current()
+        if policy.facts_ttl != self._compute.ttl:
+            self._compute = Compute(self._app, policy.facts_ttl)
         if action.kind is not None and action.kind not in policy.actions:
             return start_response
         caller = caller_of(environ)

@@ -11,10 +11,19 @@ from cliff.lister import Lister
 
 from imagefilter.action import ImageAction, recognise
 from imagefilter.caller import Caller
+from imagefilter.checks import project_of
 from imagefilter.cli.files import add_config, load_file
 from imagefilter.policy import Policy
-from imagefilter.rules import RULE_OPTIONS, Verdict, examine, judge, project_of
+from imagefilter.rules import Verdict, examine, judge
 
+# The options that a rule goes by.
+_OPTIONS = {
+    "snapshots-enabled": ("snapshots_enabled",),
+    "metadata-quota": ("metadata_items", "metadata_items_source"),
+    "name-pattern": ("name_pattern",),
+    "metadata-required": ("metadata_required",),
+    "metadata-reserved": ("metadata_reserved",),
+}
 _SERVER = "00000000-0000-4000-8000-000000000000"
 
 
@@ -82,8 +91,6 @@ def rows_of(action: ImageAction, caller: Caller, policy: Policy, quota: int) -> 
     rows: list[tuple[str, ...]] = []
     for name, mode, status, message in examine(action, caller, policy, lambda: quota):
         result = mode if mode in ("off", "exempt") else f"{status} {message}" if message else "holds"
-        used = [
-            f"{given[o].name} = {given[o].text}, {given[o].place}" for o in RULE_OPTIONS.get(name, ()) if o in given
-        ]
-        rows.append((name, mode, result, "; ".join(used) or ("default" if name in RULE_OPTIONS else "")))
+        used = [f"{given[o].name} = {given[o].text}, {given[o].place}" for o in _OPTIONS.get(name, ()) if o in given]
+        rows.append((name, mode, result, "; ".join(used) or ("default" if name in _OPTIONS else "")))
     return rows

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from imagefilter import options, rules
 from imagefilter.policy import ConfigError, load
 from tests.cases import PROJECT, SERVER, image
 from tests.unit.small import PATH, Guarded
@@ -159,3 +160,14 @@ def test_no_client_exempts_himself(environ: dict[str, str]) -> None:
     assert app.post(image(), **{**claims, "nova.context": context("abc", "member")["nova.context"]}).status_int == 400
     behind_auth_token = {"keystone.token_auth": object(), "HTTP_X_IDENTITY_STATUS": "Confirmed"}
     assert app.post(image(), **{**claims, **behind_auth_token}).status_int == 202
+
+
+def test_a_vouched_caller_without_a_project_is_judged_by_what_holds_for_all(tmp_path: Path) -> None:
+    """A system-scoped token: no section can be his."""
+    app = guarded(tmp_path, f"[imagefilter]\nmetadata_items = 1\n[imagefilter:project:{OTHER}]\nmetadata_items = 9\n")
+    assert app.post(image(metadata={"k": "v"}), **context(None)).status_int == 202
+    assert app.post(image(metadata={"k": "v", "l": "v"}), **context(None)).status_int == 403
+
+
+def test_the_rules_that_options_may_name_are_the_rules_there_are() -> None:
+    assert tuple(rule.name for rule in rules._RULES) == options.RULES

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from imagefilter.policy import ConfigError, PolicySource
+from imagefilter.policy import ConfigError
+from imagefilter.reload import PolicySource
 from tests.cases import image
 from tests.unit.small import PATH, Guarded
 
