@@ -13,6 +13,7 @@ from imagefilter.action import NAMED_ACTIONS, ImageAction
 from imagefilter.caller import Caller
 from imagefilter.checks import Case, Check, project_of
 from imagefilter.compute import NotAuthenticated
+from imagefilter.options import ALWAYS_ENFORCED
 from imagefilter.policy import Policy, Settings
 
 
@@ -58,7 +59,10 @@ def judge(action: ImageAction, caller: Caller, policy: Policy, metadata_items: C
 def examine(
     action: ImageAction, caller: Caller, policy: Policy, metadata_items: Callable[[], int]
 ) -> Iterator[tuple[str, str, int, str]]:
-    """Each rule in judging order: its name, its mode for this caller, and status and message if it is broken."""
+    """Each rule in judging order: its name, its mode for this caller, and status and message if it is broken.
+
+    Ends at a rule that refuses in every mode.
+    """
     settings = policy.for_project(project_of(action, caller))
     exempt = _is_exempt(caller, settings)
     case = Case(action, caller, settings, policy, metadata_items)
@@ -67,10 +71,10 @@ def examine(
         refusal = None if mode in _UNEXAMINED else check(case)
         if refusal is None:
             yield name, mode, 0, ""
-        elif isinstance(refusal, str):
-            yield name, mode, status, refusal
-        else:
-            yield name, mode, *refusal
+            continue
+        yield (name, mode, status, refusal) if isinstance(refusal, str) else (name, mode, *refusal)
+        if name in ALWAYS_ENFORCED:  # nothing is left to be judged of a request that can't be read
+            return
 
 
 def _is_exempt(caller: Caller, settings: Settings) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,14 @@ def conf(tmp_path: Path) -> Path:
     path = tmp_path / "imagefilter.conf"
     path.write_text(GOOD)
     return path
+
+
+@pytest.fixture(autouse=True)
+def _keep_logging() -> Iterator[None]:
+    """Cliff hangs a handler on the root logger that writes to the stderr of the moment."""
+    before = list(logging.root.handlers)
+    yield
+    logging.root.handlers[:] = before
 
 
 class Ran:
@@ -138,6 +148,10 @@ def test_explain_and_the_filter_agree(case: Case, conf: Path, capsys: pytest.Cap
         [fault] = response.json.values()
         assert (response.status_int, fault["message"]) == (case.status, case.message)
         assert f"verdict: deny, rule {case.rule}: {case.status} {case.message} (at" in ran.err
+        assert ran.status == 1
+        assert (
+            next(row["Rule"] for row in json.loads(ran.out) if row["Result"].startswith(f"{case.status} ")) == case.rule
+        )
 
 
 PASTE = """
