@@ -128,6 +128,7 @@ CASES: tuple[Case, ...] = (
     malformed("UTF-32", json.dumps(image()).encode("utf-32")),
     malformed("surrogates in UTF-8", b'{"createImage": {"name": "\xed\xa0\x80"}}'),
     malformed("110 KB of nesting", b'{"createImage":' + b"[" * 55_000 + b"]" * 55_000 + b"}"),
+    malformed("nested 101 levels deep", b'{"createImage": {"name": "x", "m": ' + b"[" * 99 + b"]" * 99 + b"}}"),
     malformed("an integer of 5000 digits", b'{"createImage": {"name": "x", "n": ' + b"9" * 5000 + b"}}"),
     malformed("a comment", b'{"createImage": {"name": "x"}} // x'),
     # --- the project
@@ -220,6 +221,7 @@ CASES: tuple[Case, ...] = (
          rule="metadata-key-length"),
     Case("key given twice: the last counts", b'{"createImage": {"name": "x", "metadata": {"k": 1, "k": "v"}}}',
          forwarded=image("x", {"k": "v"})),
+    Case("brackets in a value", image(metadata={"k": "[{" * 100})),
     Case("empty value", image(metadata={"k": ""})),
     Case("value of 255 characters", image(metadata={"k": "v" * 255})),
     # Nova's schema allows 255 characters, the documented contract 65535 bytes.
@@ -259,6 +261,8 @@ CASES: tuple[Case, ...] = (
     Case("a backup without a type: Nova's own refusal", {"createBackup": {"name": "x"}}, nova=(400, 400)),
     # --- members that the contract does not know: Nova refuses them on /v2.1 and drops them on /v2
     Case("another member", image(instance="x"), nova=(400, 202)),
+    Case("another member, nested", b'{"createImage": {"name": "x", "m": ' + b"[" * 97 + b"]" * 97 + b"}}",
+         forwarded=image("x", m=json.loads("[" * 97 + "]" * 97)), nova=(400, 202)),
     Case("another member, a big number", b'{"createImage": {"name": "x", "n": 1e400}}',
          forwarded=image("x", n=float("inf")), nova=(400, 202)),
 )  # fmt: skip

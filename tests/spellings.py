@@ -197,7 +197,7 @@ def _bodies() -> Iterator[Spelling]:
         "a huge number": _with_member("1e999"),
         "4000 digits": _with_member("9" * 4000),
         "5000 digits": _with_member("9" * 5000),
-        "nested 500 deep": _with_member("[" * 500 + "]" * 500),
+        "nested 90 deep": _with_member("[" * 90 + "]" * 90),
         "nested 5000 deep": _with_member("[" * 5000 + "]" * 5000),
         "a lone surrogate": _with_member('"\\ud800"'),
         "a NUL escape": _with_member('"\\u0000"'),
@@ -217,6 +217,13 @@ class _Length:
 
     def of(self, body: bytes) -> str:
         return self.form.replace("{}", str(len(body) + self.offset))
+
+
+def _depths() -> Iterator[Spelling]:
+    """Nova's limit is the stack's: somewhere below 1,000 levels its answer turns from 202 into 500."""
+    for depth in (200, 850, 880, *range(890, 940, 5), 980, 1000):
+        wrap = _with_member("[" * depth + "]" * depth)
+        yield Spelling(f"nested {depth} deep", target="/v2/servers/{server}/action", wrap=wrap, refused=True)
 
 
 def _framings() -> Iterator[Spelling]:
@@ -246,6 +253,7 @@ SPELLINGS: tuple[Spelling, ...] = (
     *_versions(),
     *_content_types(),
     *_bodies(),
+    *_depths(),
     *_framings(),
 )
 

@@ -57,6 +57,14 @@ def test_switched_off_is_off(spelling: Spelling, cloud: Cloud) -> None:
         assert made_by(cloud, off, spelling, document) == []
 
 
+@pytest.mark.parametrize("spelling", SPELLINGS, ids=ids)
+def test_there_is_no_500_that_a_bare_nova_does_not_give(spelling: Spelling, cloud: Cloud) -> None:
+    args, environ = request_of(spelling, create(3), cloud.server)
+    with contextlib.suppress(UnicodeError):
+        if send(cloud.app(TWO_ITEMS), *args, **environ).status_int >= 500:
+            assert send(cloud.bare, *args, **environ).status_int >= 500
+
+
 def test_a_bare_nova_is_walked_round(cloud: Cloud) -> None:
     """The guard of the tests above: if a bare Nova made no images here, they could find nothing."""
     count = sum(bool(made_by(cloud, cloud.bare, spelling, create(3))) for spelling in SPELLINGS)
