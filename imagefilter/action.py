@@ -61,7 +61,7 @@ class ImageAction(NamedTuple):
     @property
     def metadata(self) -> Any:
         """The metadata as decoded, ``{}`` if none was given."""
-        return self.entity.get("metadata", {})
+        return self.entity.get("metadata", {}) if type(self.entity) is dict else {}
 
 
 def recognise(environ: WSGIEnvironment, body: bytes, actions: Mapping[str, bytes]) -> ImageAction | None:

@@ -41,12 +41,7 @@ class Case(NamedTuple):
     settings: Settings
     policy: Policy
     metadata_items: Callable[[], int]  # asks the compute API
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """The metadata, empty if it is no object: that is for the rule ``metadata-type`` to say."""
-        metadata = self.action.metadata
-        return metadata if type(metadata) is dict else {}
+    metadata: dict[str, Any]  # empty if it is no object: that is for the rule metadata-type to say
 
 
 #: A check gives the message of a refusal (or its own status and the message), or None.
@@ -146,9 +141,12 @@ def metadata_key_length(case: Case) -> str | None:
 
 
 def metadata_value(case: Case) -> str | None:
+    values = case.metadata.values()
+    # Nearly all requests end here: a character is 4 bytes at most, so short texts need no counting.
+    if {str}.issuperset(map(type, values)) and max(map(len, values), default=0) <= MAX_VALUE_BYTES // 4:
+        return None
     for key, value in case.metadata.items():
-        # A character is 4 bytes at most, so a short text needs no counting.
-        if type(value) is str and (len(value) <= MAX_VALUE_BYTES // 4 or _utf8_length(value) <= MAX_VALUE_BYTES):
+        if type(value) is str and _utf8_length(value) <= MAX_VALUE_BYTES:
             continue
         found = f"{_utf8_length(value)} bytes" if type(value) is str else _kind_of(value)
         return f"The value of image metadata key '{shown(key)}' must be text of at most 65535 bytes; found {found}"

@@ -65,7 +65,8 @@ def examine(
     """
     settings = policy.for_project(project_of(action, caller))
     exempt = _is_exempt(caller, settings)
-    case = Case(action, caller, settings, policy, metadata_items)
+    metadata = action.metadata
+    case = Case(action, caller, settings, policy, metadata_items, metadata if type(metadata) is dict else {})
     for name, status, check in _RULES if action.kind in NAMED_ACTIONS else _RULES_WITHOUT_NAME:
         mode = "exempt" if exempt and name in _EXEMPTED else settings.modes[name]
         refusal = None if mode in _UNEXAMINED else check(case)
