@@ -30,7 +30,7 @@ MAX_VALUE_BYTES = 65535
 _MEDIA_TYPES = frozenset(("", "text/plain", "application/json", "application/vnd.openstack.compute+json"))
 _PROJECT_ID = re.compile(r"[0-9a-f-]+")  # Nova's routes, unless [api] project_id_regex is wider
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # the usual spelling, for speed
-_JSON_TYPES = {bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
+_JSON_TYPES = {str: "text", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
 
 
 class Case(NamedTuple):
@@ -44,8 +44,17 @@ class Case(NamedTuple):
     metadata: dict[str, Any]  # empty if it is no object: that is for the rule metadata-type to say
 
 
-#: A check gives the message of a refusal (or its own status and the message), or None.
-Check = Callable[[Case], "str | tuple[int, str] | None"]
+class Refusal(NamedTuple):
+    """Why a rule refuses, where there is more to tell than a message."""
+
+    message: str
+    status: int = 0  # 0: the rule's own
+    limit: int | None = None  # of the quota that was exceeded
+    usage: int | None = None
+
+
+#: A check gives the message of a refusal, or more about it, or None.
+Check = Callable[[Case], "str | Refusal | None"]
 
 
 def project_of(action: ImageAction, caller: Caller) -> str | None:
@@ -109,7 +118,7 @@ def name_format(case: Case) -> str | None:
     if name is None or (type(name) is str and len(name) <= NAME_LENGTH):
         return None
     # A number arrives here as text of its digits, unless it has a sign.
-    found = f"{len(name)} characters" if type(name) is str else _kind_of(name)
+    found = f"{len(name)} characters" if type(name) is str else kind_of(name)
     return f"The name must be text of 1 to 255 characters, or a number of 1 to 255 digits; found {found}"
 
 
@@ -117,7 +126,7 @@ def metadata_type(case: Case) -> str | None:
     return None if type(case.action.metadata) is dict else "Invalid image metadata"
 
 
-def metadata_quota(case: Case) -> str | tuple[int, str] | None:
+def metadata_quota(case: Case) -> Refusal | None:
     count = len(case.metadata)
     if not count:  # nothing that a quota could be exceeded by, so nothing to ask the compute API
         return None
@@ -128,8 +137,8 @@ def metadata_quota(case: Case) -> str | tuple[int, str] | None:
             "the metadata quota could not be determined: %s; facts_on_error is %s", unknown, case.policy.facts_on_error
         )
         denied = case.policy.facts_on_error == "deny"
-        return (503, "The metadata quota could not be determined.") if denied else None
-    return "Image metadata limit exceeded" if 0 <= limit < count else None
+        return Refusal("The metadata quota could not be determined.", 503) if denied else None
+    return Refusal("Image metadata limit exceeded", limit=limit, usage=count) if 0 <= limit < count else None
 
 
 def metadata_key_blank(case: Case) -> str | None:
@@ -148,7 +157,7 @@ def metadata_value(case: Case) -> str | None:
     for key, value in case.metadata.items():
         if type(value) is str and _utf8_length(value) <= MAX_VALUE_BYTES:
             continue
-        found = f"{_utf8_length(value)} bytes" if type(value) is str else _kind_of(value)
+        found = f"{_utf8_length(value)} bytes" if type(value) is str else kind_of(value)
         return f"The value of image metadata key '{shown(key)}' must be text of at most 65535 bytes; found {found}"
     return None
 
@@ -188,7 +197,8 @@ def _utf8_length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-def _kind_of(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What a JSON value is, for people."""
     return "null" if value is None else _JSON_TYPES[type(value)]
 
 

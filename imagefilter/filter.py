@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Callable
 
 from imagefilter.action import UNREAD_METHODS, ImageAction, encode, read_body, recognise, replay
+from imagefilter.answer import Answer
+from imagefilter.audit import Audit
 from imagefilter.caller import Caller, caller_of
 from imagefilter.checks import project_of
 from imagefilter.compute import Compute
@@ -25,12 +27,13 @@ LOG = logging.getLogger(__name__)
 class ImageFilter:
     """A WSGI application in front of another: :meth:`respond` is the callable."""
 
-    __slots__ = ("_app", "_compute", "_source")
+    __slots__ = ("_app", "_audit", "_compute", "_source")
 
     def __init__(self, app: WSGIApplication, source: PolicySource) -> None:
         self._app = app
         self._source = source
         self._compute = Compute(app, source.policy.facts_ttl)
+        self._audit = Audit()
 
     def respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, or hand it on: untouched if it makes no image, else exactly as it was judged."""
@@ -40,30 +43,39 @@ class ImageFilter:
         try:
             body = read_body(environ, policy.max_body_bytes)
             action = recognise(environ, body, policy.actions)
-            if action is not None:
-                start_response = self._admit(action, environ, start_response)
+            answer = None if action is None else self._admit(action, environ, start_response)
         except Fault as fault:
             return fault(environ, start_response)
-        return self._app(environ, start_response)
+        return self._app(environ, start_response) if answer is None else answer.of(self._app, environ)
 
-    def _admit(self, action: ImageAction, environ: WSGIEnvironment, start_response: StartResponse) -> StartResponse:
-        """Judge an image action and make its canonical body the request's, or raise a Fault."""
-        policy = self._source.current()
-        if policy.facts_ttl != self._compute.ttl:
-            self._compute = Compute(self._app, policy.facts_ttl)
+    def _admit(self, action: ImageAction, environ: WSGIEnvironment, start_response: StartResponse) -> Answer | None:
+        """Judge an image action, record the verdict, and make its canonical body the request's; or raise a Fault.
+
+        :returns: the answer to come; None if the action is not judged, so that the request goes on untouched.
+        """
+        policy = self._current_policy()
         if action.kind is not None and action.kind not in policy.actions:
-            return start_response
+            return None
         caller = caller_of(environ)
         verdict = judge(action, caller, policy, lambda: self._compute.metadata_items(environ, action, caller))
         if verdict.rule:
             _log(action, caller, verdict)
+            start_response = _warning(start_response, verdict)
+        body = _canonical_body(action, caller, verdict, policy)
+        # On disk before anything happens: there is no image without a record.
+        record = self._audit.verdict(environ, action, caller, verdict, policy)
         if verdict.outcome == "deny":
             raise Fault(verdict.status, verdict.message, _challenge(verdict, policy))
-        settings = policy.for_project(project_of(action, caller))
-        if settings.judging:
-            replay(environ, encode(action, renamed=settings.enforcing and not verdict.rule))
+        if body is not None:
+            replay(environ, body)
             environ["CONTENT_TYPE"] = "application/json"
-        return _warning(start_response, verdict) if verdict.rule else start_response
+        return Answer(start_response, lambda answer: self._audit.answer(record, answer, policy))
+
+    def _current_policy(self) -> Policy:
+        policy = self._source.current()
+        if policy.facts_ttl != self._compute.ttl:
+            self._compute = Compute(self._app, policy.facts_ttl)
+        return policy
 
 
 def filter_factory(
@@ -79,6 +91,14 @@ def filter_factory(
     log_policy(source.policy)
     # A bound method costs half of what an instance with __call__ does, and every request of the API pays it.
     return lambda app: ImageFilter(app, source).respond
+
+
+def _canonical_body(action: ImageAction, caller: Caller, verdict: Verdict, policy: Policy) -> bytes | None:
+    """What the compute API is given to read; None if the request is refused, or where nothing is judged."""
+    settings = policy.for_project(project_of(action, caller))
+    if verdict.outcome == "deny" or not settings.judging:
+        return None
+    return encode(action, renamed=settings.mode == "enforce" and not verdict.rule)
 
 
 def _challenge(verdict: Verdict, policy: Policy) -> str | None:

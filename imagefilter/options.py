@@ -208,6 +208,40 @@ The longest request body in bytes; over it the answer is 413. It must be at leas
 ``[oslo_middleware] max_request_body_size``, or requests are refused that the compute API would take.
 """,
     ),
+    cfg.StrOpt(
+        "audit_journal",
+        sample_default="/var/log/imagefilter/audit.jsonl",
+        help="""
+The absolute path of the audit journal: one line of JSON (a CADF event) for the verdict on each image action, written
+and synced before the request is forwarded, and one for the compute API's answer. Its directory must exist and be
+writable by the user that the API runs as. Without it the lines go to the logger ``imagefilter.audit`` at level info,
+and are as durable as that log.
+""",
+    ),
+    cfg.StrOpt(
+        "audit_on_error",
+        default="deny",
+        choices=[
+            ("deny", "503, The request could not be recorded."),
+            ("allow", "it goes on; an error is logged, and the next record that is written says how many are missing"),
+        ],
+        help="""
+What happens to an image action whose verdict can't be written into the journal (a full disk, say).
+""",
+    ),
+    cfg.StrOpt(
+        "audit_metadata",
+        default="keys",
+        choices=[
+            ("keys", "their keys"),
+            ("full", "keys and values; ``imagefilter audit replay`` can then judge them anew"),
+            ("none", "their number alone (the message of a refusal still names the key that it is about)"),
+        ],
+        help="""
+What of the metadata a record holds. Texts of over 255 characters and metadata of over 16 KiB are cut, and the record
+says so.
+""",
+    ),
     cfg.URIOpt(
         "www_authenticate_uri",
         help="""

@@ -46,7 +46,7 @@ class Settings(NamedTuple):
     metadata_reserved: frozenset[str]
     metadata_reserved_prefixes: tuple[str, ...]  # of those that end in *
     modes: Mapping[str, str]  # of every rule
-    enforcing: bool  # as opposed to a trial: the mode is enforce
+    mode: str  # of rules that have none of their own
     judging: bool  # as opposed to looking on: the mode of some rule is not off
     exempt_roles: frozenset[str]
 
@@ -60,6 +60,9 @@ class Policy(NamedTuple):
     facts_on_error: str
     facts_ttl: int
     reload_interval: int
+    audit_journal: str | None
+    audit_on_error: str
+    audit_metadata: str
     settings: Settings
     projects: Mapping[str, Settings]
     origins: Mapping[str, Mapping[str, Given]]  # by project ("" for all), by option: where it was given
@@ -160,7 +163,7 @@ def _settings(values: Mapping[str, Any], given: Mapping[str, Given], errors: lis
         metadata_reserved=frozenset(reserved),
         metadata_reserved_prefixes=tuple(key[:-1] for key in reserved if key.endswith("*")),
         modes=modes,
-        enforcing=values["mode"] == "enforce",
+        mode=values["mode"],
         judging=any(mode != "off" for rule, mode in modes.items() if rule not in ALWAYS_ENFORCED),
         exempt_roles=frozenset(role.lower() for role in values["exempt_roles"]),
     )

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple, Optional
 
+from imagefilter import journal
 from imagefilter.policy import ConfigError, Policy, load
 from imagefilter.sources import files
 
@@ -40,7 +41,7 @@ class PolicySource:
         self._lock = threading.Lock()
         self._state = self._fingerprint()  # before reading: a change meanwhile is seen next time
         self._looked = time.monotonic()
-        self.policy = load(self._paste, place)
+        self.policy = self._load()
 
     def current(self) -> Policy:
         """The policy in force now, after a look at the files if it is time for one."""
@@ -55,9 +56,16 @@ class PolicySource:
             self._lock.release()
         return self.policy
 
+    def _load(self) -> Policy:
+        policy = load(self._paste, self._place)
+        errors = journal_errors(policy)
+        if errors:
+            raise ConfigError(errors)
+        return policy
+
     def _reload(self, state: Fingerprint) -> None:
         try:
-            policy = load(self._paste, self._place)
+            policy = self._load()
             if _is_from_file(self.policy) and not _is_from_file(policy):
                 # A full disk and a dying editor leave an empty file behind, which would be all defaults.
                 raise ConfigError([f"{', '.join(files(self._paste))} sets no option any more, taken for an accident"])
@@ -76,8 +84,17 @@ class PolicySource:
         return tuple(_stat(path) for path in files(self._paste))
 
 
+def journal_errors(policy: Policy) -> list[str]:
+    """Why this process can't keep the policy's journal, if it can't; one error at most, as of an option."""
+    reason = journal.unusable(policy.audit_journal) if policy.audit_journal else None
+    given = policy.origins[""].get("audit_journal")
+    return [f"audit_journal = {policy.audit_journal} in {given.place}: {reason}"] if reason and given else []
+
+
 def log_policy(policy: Policy) -> None:
     """Say loudly what is in force."""
+    if policy.audit_journal is None:
+        LOG.warning("audit_journal is not set: records go to the logger imagefilter.audit, and are as durable as it is")
     for scope, settings in (("all projects", policy.settings), *policy.projects.items()):
         softened = ", ".join(f"{rule}:{mode}" for rule, mode in settings.modes.items() if mode != "enforce")
         log = LOG.warning if softened else LOG.info

@@ -11,7 +11,7 @@ from typing import Callable, NamedTuple
 from imagefilter import checks
 from imagefilter.action import NAMED_ACTIONS, ImageAction
 from imagefilter.caller import Caller
-from imagefilter.checks import Case, Check, project_of
+from imagefilter.checks import Case, Check, Refusal, project_of
 from imagefilter.compute import NotAuthenticated
 from imagefilter.options import ALWAYS_ENFORCED
 from imagefilter.policy import Policy, Settings
@@ -20,13 +20,15 @@ from imagefilter.policy import Policy, Settings
 class Verdict(NamedTuple):
     """What a judgement found: ``outcome`` is allow, deny, would deny or exempt; ``rule`` the first one that was broken.
 
-    An enforced rule that was broken wins over one that only warns.
+    An enforced rule that was broken wins over one that only warns. ``limit`` and ``usage`` are of an exceeded quota.
     """
 
     outcome: str
     rule: str = ""
     status: int = 0
     message: str = ""
+    limit: int | None = None
+    usage: int | None = None
 
 
 ALLOW = Verdict("allow")
@@ -46,11 +48,11 @@ def judge(action: ImageAction, caller: Caller, policy: Policy, metadata_items: C
     """
     found = None
     try:
-        for name, mode, status, message in examine(action, caller, policy, metadata_items):
-            if message and mode == "enforce":
-                return Verdict("deny", name, status, message)
-            if message and not found:
-                found = Verdict("would deny", name, status, message)
+        for name, mode, refusal in examine(action, caller, policy, metadata_items):
+            if refusal and mode == "enforce":
+                return _verdict("deny", name, refusal)
+            if refusal and not found:
+                found = _verdict("would deny", name, refusal)
     except NotAuthenticated:
         return Verdict("deny", "token", 401, checks.UNAUTHORIZED)
     return found or (EXEMPT if _is_exempt(caller, policy.for_project(project_of(action, caller))) else ALLOW)
@@ -58,8 +60,8 @@ def judge(action: ImageAction, caller: Caller, policy: Policy, metadata_items: C
 
 def examine(
     action: ImageAction, caller: Caller, policy: Policy, metadata_items: Callable[[], int]
-) -> Iterator[tuple[str, str, int, str]]:
-    """Each rule in judging order: its name, its mode for this caller, and status and message if it is broken.
+) -> Iterator[tuple[str, str, Refusal | None]]:
+    """Each rule in judging order: its name, its mode for this caller, and why it refuses if it is broken.
 
     Ends at a rule that refuses in every mode.
     """
@@ -69,13 +71,18 @@ def examine(
     case = Case(action, caller, settings, policy, metadata_items, metadata if type(metadata) is dict else {})
     for name, status, check in _RULES if action.kind in NAMED_ACTIONS else _RULES_WITHOUT_NAME:
         mode = "exempt" if exempt and name in _EXEMPTED else settings.modes[name]
-        refusal = None if mode in _UNEXAMINED else check(case)
-        if refusal is None:
-            yield name, mode, 0, ""
+        found = None if mode in _UNEXAMINED else check(case)
+        if found is None:
+            yield name, mode, None
             continue
-        yield (name, mode, status, refusal) if isinstance(refusal, str) else (name, mode, *refusal)
+        refusal = Refusal(found) if isinstance(found, str) else found
+        yield name, mode, refusal if refusal.status else refusal._replace(status=status)
         if name in ALWAYS_ENFORCED:  # nothing is left to be judged of a request that can't be read
             return
+
+
+def _verdict(outcome: str, rule: str, refusal: Refusal) -> Verdict:
+    return Verdict(outcome, rule, refusal.status, refusal.message, refusal.limit, refusal.usage)
 
 
 def _is_exempt(caller: Caller, settings: Settings) -> bool:

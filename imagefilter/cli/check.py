@@ -12,6 +12,7 @@ from imagefilter.cli import pipelines
 from imagefilter.cli.files import DEFAULT
 from imagefilter.options import IMAGE_FIELDS
 from imagefilter.policy import ConfigError, Policy, Settings, load
+from imagefilter.reload import journal_errors
 
 # With a stock Nova and Glance: Glance's limit of 128 properties counts those that Nova adds.
 _ITEMS_THAT_WORK = 118
@@ -29,6 +30,9 @@ class CheckConfig(Command):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         try:
             policy = load({"oslo_config_file": parsed_args.file})
+            errors = journal_errors(policy)
+            if errors:
+                raise ConfigError(errors)
         except ConfigError as error:
             for each in error.errors:
                 self.app.stdout.write(f"error: {each}\n")

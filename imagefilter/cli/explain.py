@@ -89,8 +89,8 @@ def rows_of(action: ImageAction, caller: Caller, policy: Policy, quota: int) -> 
     scope = project_of(action, caller) or ""
     given: dict[str, Any] = {**policy.origins[""], **policy.origins.get(scope, {})}
     rows: list[tuple[str, ...]] = []
-    for name, mode, status, message in examine(action, caller, policy, lambda: quota):
-        result = mode if mode in ("off", "exempt") else f"{status} {message}" if message else "holds"
+    for name, mode, refusal in examine(action, caller, policy, lambda: quota):
+        result = mode if mode in ("off", "exempt") else f"{refusal.status} {refusal.message}" if refusal else "holds"
         used = [f"{given[o].name} = {given[o].text}, {given[o].place}" for o in _OPTIONS.get(name, ()) if o in given]
         rows.append((name, mode, result, "; ".join(used) or ("default" if name in _OPTIONS else "")))
     return rows

@@ -1,0 +1,109 @@
+"""The audit journal: one line of JSON a record, on disk before the writer goes on.
+
+For each record the file is opened, locked, mended, written to, unlocked, synced and closed. So it is safe for many
+processes, for a fork, and for log rotation by renaming, and no process keeps anything between two records.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pwd
+import stat
+import time
+
+#: How long a writer waits for another one, in seconds: it needs microseconds, unless it was stopped.
+LOCK_SECONDS = 5.0
+
+_MODE = 0o640
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO without a reader is an error, not a wait
+_TRIES = 5
+
+
+def append(path: str, line: bytes) -> None:
+    """Append a record and wait until it is on disk.
+
+    :param line: without its end.
+    :raises OSError: if that can't be had. Part of the line may then be in the file; the next writer closes it.
+    """
+    for _ in range(_TRIES):
+        descriptor = _open(path)
+        try:
+            _lock(descriptor)
+            _write(descriptor, path, line)
+            # Unlocked before it is synced: the syncs of several writers become one to the disk.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.fdatasync(descriptor)
+            if os.fstat(descriptor).st_nlink:
+                return
+        finally:
+            os.close(descriptor)
+    raise FileNotFoundError(f"{path} is removed again and again while it is written to")
+
+
+def unusable(path: str) -> str | None:
+    """Why no journal can be kept at a path by this process, or None."""
+    directory = os.path.dirname(path)
+    if not os.path.isabs(path):
+        return "it is no absolute path"
+    if not os.path.isdir(directory):
+        return f"the directory {directory} does not exist (for {_user()})"
+    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+        return f"the directory {directory} is not writable by {_user()}"
+    if os.path.exists(path) and not os.path.isfile(path):
+        return f"{path} is no regular file"
+    if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+        return f"the file {path} is not readable and writable by {_user()}"
+    return None
+
+
+def _open(path: str) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, _FLAGS)
+    try:
+        descriptor = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE)
+    except FileExistsError:  # another process was faster
+        return os.open(path, _FLAGS)
+    os.fchmod(descriptor, _MODE)  # whatever the umask: the relay's group reads it
+    return descriptor
+
+
+def _lock(descriptor: int) -> None:
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"another process has held the lock for {LOCK_SECONDS:g} s") from None
+        time.sleep(0.0005)
+
+
+def _write(descriptor: int, path: str, line: bytes) -> None:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(f"{path} is no regular file")
+    if not status.st_size:  # a new file: as long as its name is not on disk, nothing in it is
+        _sync_directory(path)
+    elif os.pread(descriptor, 1, status.st_size - 1) != b"\n":  # torn by a writer that died
+        line = b"\n" + line
+    rest = memoryview(line + b"\n")
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _sync_directory(path: str) -> None:
+    descriptor = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _user() -> str:
+    number = os.geteuid()
+    try:
+        return f"user {pwd.getpwuid(number).pw_name} (uid {number})"
+    except KeyError:
+        return f"uid {number}"
