@@ -32,11 +32,15 @@ limit, and an exception is a 500 of Nova's. Options stand in the paste section, 
 * ``facts_ttl`` (``60``): seconds that a quota is remembered;
 * ``reload_interval`` (``10``): seconds between looks at the config file;
 * ``max_body_bytes`` (``114688``): at least Nova's ``[oslo_middleware] max_request_body_size``;
+* ``audit_journal``: the file that each verdict is written to before the request is forwarded, and each answer after;
+* ``audit_on_error`` (``deny``): what becomes of a request whose verdict can't be written;
+* ``audit_metadata`` (``keys``): what of the metadata a record holds: ``keys``, ``full`` or ``none``;
 * ``www_authenticate_uri``: told to clients without a token, where no ``auth_token`` stands in front.
 
 Options that don't exist or can't be used stop loading with one message that names them all. On reload a bad file is
-logged and the last good options stay. Refusals are logged by the logger ``imagefilter.filter``. The command
-``imagefilter`` checks configs and pipelines and explains verdicts.
+logged and the last good options stay. Refusals are logged by the logger ``imagefilter.filter``. Without a journal its
+records are lines of the logger ``imagefilter.audit``, at level info. The command ``imagefilter`` checks configs and
+pipelines, explains verdicts, and reads journals.
 
 Limits: Glance, and Cinder's ``os-volume_upload_image``, make images without the compute API. ``shelve`` is judged only
 where listed. Nova is stricter than the contract on names and values and refuses by itself what goes too far for it.

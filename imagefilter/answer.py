@@ -65,11 +65,10 @@ class Answer:
     def _start(self, status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
         self.seconds = time.monotonic() - self._began
         self.status = int(status[:3])
-        fields = {name.lower(): value for name, value in headers}
-        if self.status == 202:
-            # Nova gives the image's id in Location, and from microversion 2.45 on in the body instead.
-            self.image_id = fields.get("location", "").rstrip("/").rpartition("/")[2] or None
-            self._body = b"" if "json" in fields.get("content-type", "") else None
+        # Nova gives the image's id in Location, and from microversion 2.45 on in the body instead.
+        fields = {name.lower(): value for name, value in headers} if self.status == 202 else {}
+        self.image_id = fields.get("location", "").rstrip("/").rpartition("/")[2] or None
+        self._body = b"" if "json" in fields.get("content-type", "") else None
         write = self._start_response(status, headers, *exc_info)
 
         def watched(data: bytes) -> object:

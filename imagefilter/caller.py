@@ -7,8 +7,7 @@ which removes the client's own copies. Its mark is an environ key without ``HTTP
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -20,8 +19,6 @@ class Caller(NamedTuple):
     ``vouched``: somebody other than the client says so (Nova's context or ``auth_token``). For an unvouched caller
     user, project and roles are empty: what its headers claim counts for nothing.
     ``authenticated``: vouched, or at least a token was sent for somebody behind us to judge.
-    ``names``: what records add to the ids, none of it is judged by. ``claims``: the identity headers of an unvouched
-    caller, for the record alone.
     """
 
     user_id: str | None
@@ -31,8 +28,6 @@ class Caller(NamedTuple):
     authenticated: bool
     address: str
     request_id: str
-    names: Mapping[str, str] = MappingProxyType({})
-    claims: Mapping[str, str] = MappingProxyType({})
 
 
 def caller_of(environ: WSGIEnvironment) -> Caller:
@@ -44,19 +39,30 @@ def caller_of(environ: WSGIEnvironment) -> Caller:
     context = environ.get("nova.context")
     if context is not None:
         roles = frozenset(map(str.lower, context.roles or ()))  # as oslo.policy compares them
-        user_id, project_id = context.user_id, context.project_id
-        # Without auth_token, or for another user than its, the names in the headers may be the client's own.
-        theirs = _auth_token_vouches(environ) and environ["HTTP_X_USER_ID"] == user_id
-        names = {**(_given(environ, _NAMES) if theirs else {}), **_domains_of(context)}
-        return Caller(user_id, project_id, roles, True, not invalid, address, request_id, names)
+        return Caller(context.user_id, context.project_id, roles, True, not invalid, address, request_id)
     if _auth_token_vouches(environ) and not invalid:
         roles = frozenset(role.strip().lower() for role in environ.get("HTTP_X_ROLES", "").split(",")) - {""}
-        user_id, project_id = environ["HTTP_X_USER_ID"], environ.get("HTTP_X_PROJECT_ID")
-        return Caller(user_id, project_id, roles, True, True, address, request_id, _given(environ, _NAMES))
+        project_id = environ.get("HTTP_X_PROJECT_ID")
+        return Caller(environ["HTTP_X_USER_ID"], project_id, roles, True, True, address, request_id)
     # auth_token itself takes a token out of either header.
     token = environ.get("HTTP_X_AUTH_TOKEN") or environ.get("HTTP_X_STORAGE_TOKEN")
-    claims = _given(environ, {**_IDS, **_NAMES})
-    return Caller(None, None, frozenset(), False, bool(token) and not invalid, address, request_id, claims=claims)
+    return Caller(None, None, frozenset(), False, bool(token) and not invalid, address, request_id)
+
+
+def names_of(environ: WSGIEnvironment, caller: Caller) -> dict[str, str]:
+    """What a record adds to the ids of a vouched caller: names and domains. Nothing is judged by them."""
+    if not caller.vouched:
+        return {}
+    # Without auth_token, or for another user than its, the names in the headers may be the client's own.
+    theirs = _auth_token_vouches(environ) and environ["HTTP_X_USER_ID"] == caller.user_id
+    context = environ.get("nova.context")
+    domains = {name: getattr(context, name, None) for name in ("user_domain_id", "project_domain_id")}
+    return {**(_given(environ, _NAMES) if theirs else {}), **{name: text for name, text in domains.items() if text}}
+
+
+def claims_of(environ: WSGIEnvironment, caller: Caller) -> dict[str, str]:
+    """What the headers of an unvouched caller say of him, for the record alone."""
+    return {} if caller.vouched else _given(environ, {**_IDS, **_NAMES})
 
 
 _IDS = {"user_id": "HTTP_X_USER_ID", "project_id": "HTTP_X_PROJECT_ID", "roles": "HTTP_X_ROLES"}
@@ -72,11 +78,6 @@ _NAMES = {
 
 def _given(environ: WSGIEnvironment, headers: Mapping[str, str]) -> dict[str, str]:
     return {name: environ[key] for name, key in headers.items() if environ.get(key)}
-
-
-def _domains_of(context: Any) -> dict[str, str]:
-    domains = ((name, getattr(context, name, None)) for name in ("user_domain_id", "project_domain_id"))
-    return {name: value for name, value in domains if value}
 
 
 def _auth_token_vouches(environ: WSGIEnvironment) -> bool:

@@ -17,7 +17,7 @@ from pycadf import attachment, cadftaxonomy, cadftype, host, reason, resource
 from pycadf.event import Event
 
 from imagefilter.action import ImageAction
-from imagefilter.caller import Caller
+from imagefilter.caller import Caller, claims_of, names_of
 from imagefilter.checks import kind_of, project_of
 from imagefilter.policy import Policy
 from imagefilter.rules import Verdict
@@ -149,7 +149,7 @@ def _now() -> str:
 
 def _initiator(environ: WSGIEnvironment, caller: Caller, cut: list[str]) -> _Resource:
     """Who asked: with keystonemiddleware's names for what CADF has no place for."""
-    names = {name: _cut(value, name, cut) for name, value in caller.names.items()}
+    names = {name: _cut(value, name, cut) for name, value in names_of(environ, caller).items()}
     initiator = _Resource(
         id=_identifier(caller.user_id, "user_id", cut),
         typeURI=cadftaxonomy.ACCOUNT_USER,
@@ -164,14 +164,20 @@ def _initiator(environ: WSGIEnvironment, caller: Caller, cut: list[str]) -> _Res
         "vouched": caller.vouched,
         "project_id": caller.project_id and _cut(caller.project_id, "project_id", cut),
         **{name: value for name, value in names.items() if name != "user_name"},
-        "roles": [_cut(role, "role", cut) for role in sorted(caller.roles)[:_ROLES]],
+        "roles": _roles(caller, cut),
         "request_id": _cut(caller.request_id, "request_id", cut),
         "global_request_id": _cut(environ.get("openstack.global_request_id") or "", "global_request_id", cut),
         "forwarded_for": _cut(environ.get("HTTP_X_FORWARDED_FOR", ""), "forwarded_for", cut),
-        "claims": {name: _cut(value, f"claimed {name}", cut) for name, value in caller.claims.items()},
+        "claims": {name: _cut(value, f"claimed {name}", cut) for name, value in claims_of(environ, caller).items()},
     }
     initiator.__dict__.update((name, value) for name, value in more.items() if value not in (None, "", [], {}))
     return initiator
+
+
+def _roles(caller: Caller, cut: list[str]) -> list[str]:
+    if len(caller.roles) > _ROLES:
+        cut.append(f"roles: {len(caller.roles)}")
+    return [_cut(role, "role", cut) for role in sorted(caller.roles)[:_ROLES]]
 
 
 def _target(action: ImageAction, cut: list[str]) -> _Resource:

@@ -6,13 +6,16 @@ rounds. A cost is the time over the bare app in the same run; ratios are the fig
 
 from __future__ import annotations
 
+import atexit
 import functools
 import gc
 import io
 import itertools
 import json
 import logging
+import os
 import platform
+import shutil
 import tempfile
 import time
 import types
@@ -20,6 +23,12 @@ from collections.abc import Iterable
 from typing import Any, Callable
 
 from imagefilter import filter_factory
+from imagefilter.action import recognise
+from imagefilter.caller import caller_of
+from imagefilter.event import Observer, encode
+from imagefilter.journal import append
+from imagefilter.policy import load
+from imagefilter.rules import Verdict
 from tests.cases import PROJECT, SERVER
 from tests.requests import environ_of
 
@@ -158,7 +167,59 @@ def main(rounds: int = 41, span: float = 0.004) -> None:
         if nova:
             calls["Nova's own body handling", what] = nova
     report(measure(calls, rounds, span), apps)
+    report_records(measure(record_calls(), rounds, span))
     logging.disable(logging.NOTSET)
+
+
+def record_calls() -> dict[Any, Callable[[], None]]:
+    """An accepted image action with a journal, where a sync is free and on the disk; and the parts of its records."""
+    memory, disk = (tempfile.mkdtemp(dir=folder) for folder in ("/dev/shm", None))
+    for folder in (memory, disk):
+        atexit.register(shutil.rmtree, folder)
+    what = REQUESTS["createImage, 3 items"]
+    environ = environ_of(*what, **IDENTITY, **{"nova.context": CONTEXT})
+    policy = load({"audit_journal": f"{memory}/audit.jsonl"})
+    action = recognise(environ, what[2], policy.actions)
+    assert action
+    caller_, verdict, observer = caller_of(environ), Verdict("allow"), Observer()
+    record = observer.verdict(environ, action, caller_, verdict, policy)
+    line = encode(record)
+    target = open(f"{disk}/sync", "ab", buffering=0)  # noqa: SIM115
+
+    def sync() -> None:
+        target.write(line)
+        os.fdatasync(target.fileno())
+
+    return {
+        "request, no record": caller(filter_factory({})(bare), what),
+        "request, journal in memory": answered(filter_factory({}, audit_journal=f"{memory}/audit.jsonl")(bare), what),
+        "request, journal on disk": answered(filter_factory({}, audit_journal=f"{disk}/audit.jsonl")(bare), what),
+        "event of the verdict": lambda: observer.verdict(environ, action, caller_, verdict, policy) and None,
+        "event of the answer": lambda: observer.answer(record, 202, None, 0.1, "") and None,
+        "encode": lambda: encode(record) and None,
+        "open, lock, write, close": functools.partial(append, f"{memory}/parts.jsonl", line),
+        "write and sync on disk": sync,
+    }
+
+
+def answered(app: Any, request: tuple[str, str, bytes]) -> Callable[[], None]:
+    method, target, body = request
+    template = environ_of(method, target, body, **IDENTITY, **{"nova.context": CONTEXT})
+
+    def call() -> None:
+        chunks = app({**template, "wsgi.input": io.BytesIO(body)}, start_response)
+        list(chunks)
+        chunks.close()
+
+    return call
+
+
+def report_records(least: dict[Any, float]) -> None:
+    print("\nAn accepted image action and its two records, µs\n")
+    for what, time_ in least.items():
+        print(f"{what:28} {time_ * 1e6:10.1f}")
+    own = (least["request, journal in memory"] - least["request, no record"]) * 1e6
+    print(f"\nthe two records, beside their syncs: {own:.0f} µs, at most 400: {'yes' if own <= 400 else 'NO'}")
 
 
 def report(least: dict[Any, float], apps: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import datetime
+import json
 import os
 import sys
 import tempfile
@@ -69,6 +70,8 @@ class Cloud(integrated_helpers._IntegratedTestBase):
 
     def setUp(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="imagefilter-nova-"))
+        self.journal = self.folder / "audit.jsonl"
+        self._read = 0
         self._apps: dict[Any, Any] = {}
         self._made: list[dict[str, Any]] = []
         super().setUp()
@@ -105,7 +108,7 @@ class Cloud(integrated_helpers._IntegratedTestBase):
         text = text.replace(" authtoken keystonecontext ", f" {pipeline} ")
         text += f"www_authenticate_uri = {KEYSTONE}\n"  # the last section is [filter:authtoken]
         if options is not None:
-            lines = [f"{key} = {value}" for key, value in options.items()]
+            lines = [f"{key} = {value}" for key, value in {"audit_journal": self.journal, **options}.items()]
             text += "\n".join(["[filter:imagefilter]", "use = egg:imagefilter", *lines, ""])
         text += "[filter:vendorauth]\npaste.filter_factory = tests.nova.cloud:vendor_auth_factory\n"
         path = Path(tempfile.mkstemp(suffix=".ini", prefix="api-paste-", dir=self.folder)[1])
@@ -120,6 +123,16 @@ class Cloud(integrated_helpers._IntegratedTestBase):
         ]
         self._made.clear()
         return made
+
+    def records(self) -> list[dict[str, Any]]:
+        """The audit records written since the last call."""
+        if not self.journal.exists():
+            return []
+        with self.journal.open("rb") as file:
+            file.seek(self._read)
+            lines = file.read().splitlines()
+            self._read = file.tell()
+        return [json.loads(line) for line in lines]
 
     def new_server(self) -> str:
         """Boot a server and wait until it is ACTIVE; return its id."""

@@ -24,3 +24,4 @@ def _quiet(request: pytest.FixtureRequest) -> Iterator[None]:
         cloud = request.getfixturevalue("cloud")
         cloud.settle()
         cloud.images()
+        cloud.records()

@@ -24,13 +24,22 @@ def backup(items: int) -> dict[str, Any]:
 
 
 def made_by(cloud: Cloud, app: Any, spelling: Spelling, document: dict[str, Any]) -> list[Image]:
+    cloud.records()
     args, environ = request_of(spelling, document, cloud.server)
     with contextlib.suppress(UnicodeError):  # webob, of a response to a path that it can't decode
         send(app, *args, **environ)
     images = cloud.images()
     if images:
         cloud.settle()
+        assert app is cloud.bare or recorded(cloud) == [image._replace(metadata=[*image.metadata]) for image in images]
     return images
+
+
+def recorded(cloud: Cloud) -> list[Any]:
+    """What the journal says was allowed: names, and keys of metadata."""
+    contents = [record["attachments"][0]["content"] for record in cloud.records() if record["eventType"] == "control"]
+    assert [each["verdict"] for each in contents] == ["allow"]
+    return [Image(each["image_name"], each["metadata_keys"]) for each in contents]
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=ids)
