@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from imagefilter import filter_factory
-from tests.benchmarks.measure import Check, Table, Times, measure
+from tests.benchmarks.measure import Check, Table, Times, figure, measure
 from tests.benchmarks.subject import REQUESTS, bare, caller, create_image, filters, nova_body_handling
 from tests.cases import PROJECT
 
@@ -54,7 +54,7 @@ def _over_bare(times: dict[Any, Times], key: tuple[str, str], is_app: bool) -> f
 
 def _cell(costs: dict[tuple[str, str], float], name: str, what: str) -> str:
     cost = costs.get((name, what))
-    return "–" if cost is None else f"{cost * MICRO:,.3g} ({cost / costs['imagefilter', what]:,.2g} x)"
+    return "–" if cost is None else f"{figure(cost * MICRO)} ({figure(cost / costs['imagefilter', what])} x)"
 
 
 def _spread(times: Times) -> str:

@@ -32,7 +32,7 @@ class Check(NamedTuple):
     def __str__(self) -> str:
         met = self.seen >= self.limit if self.least else self.seen <= self.limit
         bound = "at least" if self.least else "at most"
-        return f"{self.what}: {self.seen:,.4g} {self.unit}, {bound} {self.limit:,.4g}: {'yes' if met else 'NO'}"
+        return f"{self.what}: {figure(self.seen)} {self.unit}, {bound} {self.limit:,}: {'yes' if met else 'NO'}"
 
 
 class Table(NamedTuple):
@@ -73,6 +73,11 @@ def _time(call: Callable[[], Any], repeat: int) -> float:
     for _ in itertools.repeat(None, repeat):
         call()
     return (time.perf_counter() - begin) / repeat
+
+
+def figure(value: float) -> str:
+    """A number to three digits, as people write it."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}".rstrip(".")
 
 
 def text(table: Table) -> str:

@@ -108,6 +108,7 @@ def _ksm_audit() -> Any:
 def _sap_audit() -> dict[str, Any]:
     """SAP's audit-middleware, if it is there; importing it replaces pycadf's clock for everybody, which is undone."""
     import pycadf.timestamp
+    from oslo_config import cfg
 
     clock = pycadf.timestamp.get_utc_now
     try:
@@ -116,10 +117,16 @@ def _sap_audit() -> dict[str, Any]:
         return {}
     finally:
         pycadf.timestamp.get_utc_now = clock
-    sap_map = "service_type: compute\nservice_name: nova\nprefix: '/v2.1(/[0-9a-f-]*)?'\n"
+    sap_map = "service_type: compute\nservice_name: nova\nprefix: '/v2.1'\n"
     sap_map += "resources:\n  servers:\n    custom_actions:\n      createImage: create/image\n"
-    # Without a bus: its notifier then logs, as the one above does.
-    return {"SAP audit-middleware, log": auditmiddleware.filter_factory({}, audit_map_file=_file(sap_map))(bare)}
+    # Its default is a queue and a thread in front of oslo.messaging. Its options are oslo.config's global ones.
+    group = "audit_middleware_notifications"
+    cfg.CONF.set_override("use_oslo_messaging", False, group)
+    try:
+        app = auditmiddleware.filter_factory({}, audit_map_file=_file(sap_map))(bare)
+    finally:
+        cfg.CONF.clear_override("use_oslo_messaging", group)
+    return {"SAP audit-middleware, log": app}
 
 
 def _in_memory(name: str) -> str:

@@ -69,5 +69,5 @@ def test_the_peers_do_record(caplog: pytest.LogCaptureFixture) -> None:
         caplog.clear()
         with caplog.at_level("INFO"):
             subject.caller(app, subject.REQUESTS["createImage, 3 items"])()
-        records = [each for each in caplog.records if "create/image" in each.getMessage()]
+        records = [each for each in caplog.records if "http://schemas.dmtf.org/cloud/audit" in each.getMessage()]
         assert bool(records) == ("audit" in name), name
