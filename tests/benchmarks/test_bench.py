@@ -67,7 +67,8 @@ def test_the_peers_do_record(caplog: pytest.LogCaptureFixture) -> None:
     peers = {name: app for name, app in subject.filters().items() if not name.startswith("imagefilter")}
     for name, app in peers.items():
         caplog.clear()
-        with caplog.at_level("INFO"):
+        # Nova's own start, if it came first in this process, sets that logger to WARN.
+        with caplog.at_level("INFO"), caplog.at_level("INFO", "keystonemiddleware"):
             subject.caller(app, subject.REQUESTS["createImage, 3 items"])()
         records = [each for each in caplog.records if "http://schemas.dmtf.org/cloud/audit" in each.getMessage()]
         assert bool(records) == ("audit" in name), name
