@@ -130,7 +130,16 @@ class Observer:
 
 def encode(event: Event) -> bytes:
     """An event as one line of ASCII JSON, without its end."""
-    return json.dumps(vars(event), default=vars, separators=(",", ":")).encode("ascii")
+    line = _encode(event)
+    if "\\ud" in line:
+        # Perhaps half a surrogate pair in a client's text: strict readers take no such line, and miss its record.
+        whole = json.dumps(event, default=vars, ensure_ascii=False)
+        line = _encode(json.loads(whole.encode("utf-8", "surrogatepass").decode("utf-8", "replace")))
+    return line.encode("ascii")
+
+
+def _encode(event: Any) -> str:
+    return json.dumps(event, default=vars, separators=(",", ":"))
 
 
 def add(event: Event, **content: Any) -> None:

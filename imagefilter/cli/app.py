@@ -9,9 +9,15 @@ from typing import Any
 from cliff.app import App
 from cliff.commandmanager import CommandManager
 
-from imagefilter.cli import check, explain, show
+from imagefilter.cli import audit, check, explain, follow, replay, report, show
 
 _COMMANDS: dict[str, Any] = {
+    "audit follow": follow.AuditFollow,
+    "audit replay": replay.AuditReplay,
+    "audit report": report.AuditReport,
+    "audit list": audit.AuditList,
+    "audit show": audit.AuditShow,
+    "audit summary": audit.AuditSummary,
     "check config": check.CheckConfig,
     "check pipeline": check.CheckPipeline,
     "explain": explain.Explain,

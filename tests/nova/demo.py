@@ -8,9 +8,11 @@ import http.client
 import json
 import logging
 import socket
+import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any, NamedTuple
 
 LONG = 129
@@ -102,7 +104,9 @@ def run(cloud: Any, port: int, once: bool, took: float) -> int:
     threading.Thread(target=server.run, daemon=True).start()
     say(f"Nova is up after {took:.1f} s: http://127.0.0.1:{port}/v2.1, one server ACTIVE: {cloud.server}\n")
     failed = sum(not walk(cloud, port, step) for step in TOUR)
-    say(f"{len(TOUR) - failed} of {len(TOUR)} steps went as expected.")
+    say(f"{len(TOUR) - failed} of {len(TOUR)} steps went as expected.\n")
+    say(f"What was recorded of the tour (imagefilter audit list --journal {cloud.journal}):")
+    say(recorded(cloud.journal))
     if not once:
         invite(cloud.server, port)
     server.close()
@@ -133,6 +137,13 @@ def walk(cloud: Any, port: int, step: Step) -> bool:
     say(f"  Nova  {'made ' + made if made else 'made no image'}")
     say("" if fine else f"  UNEXPECTED: should be {step.status} {step.message!r}, image {step.image}\n")
     return fine
+
+
+def recorded(journal: Path) -> str:
+    """The records of the tour, as the command lists them."""
+    columns = [part for name in ("Verdict", "Rule", "Action", "Image Name", "Outcome") for part in ("-c", name)]
+    command = [sys.executable, "-m", "imagefilter.cli.app", "audit", "list", "--journal", str(journal), *columns]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def cut(text: str, length: int = 110) -> str:

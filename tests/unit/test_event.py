@@ -339,3 +339,17 @@ def secret(case: Case) -> Any:
 
 def hidden(value: Any) -> Any:
     return f"s3cr3t{value}" if isinstance(value, str) else ["s3cr3t", value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("audit_metadata", ["keys", "full"])
+def test_half_a_surrogate_pair_hides_no_record(tmp_path: Path, audit_metadata: str) -> None:
+    """Python's JSON reads and writes half a pair; strict readers (DuckDB, jq, …) refuse the whole line."""
+    guarded = Journalled(tmp_path, audit_metadata=audit_metadata)
+    for name in ("half \ud83d", "\udca5 half", "whole \U0001f4a5", "\\ud83d"):
+        guarded.post(json.dumps(image(name, {f"k{name}": f"v{name}"})).encode())
+        guarded.post(json.dumps(image(name, {f"k{name}": 5})).encode())
+    for line in guarded.path.read_bytes().splitlines():
+        json.dumps(json.loads(line), ensure_ascii=False).encode("utf-8")
+    names = [ours(record)["image_name"] for record in guarded.records()[::3]]
+    assert names == ["half \ufffd\ufffd\ufffd", "\ufffd\ufffd\ufffd half", "whole \U0001f4a5", "\\ud83d"]
+    assert len(guarded.records()) == 12
