@@ -39,6 +39,6 @@ clean:
 	@$(PYTHON) -m venv --clear .venv
 	@printf 'Installing Nova 34 and its test fixtures into .venv, about a minute '
 	@while sleep 2; do printf .; done & dots=$$!; trap "kill $$dots" EXIT; \
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -c tests/constraints.txt -e '.[test,nova,dev,bench]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c tests/constraints.txt -e '.[test,nova,dev,bench,gateway]'
 	@echo ' done'
 	@touch $@
