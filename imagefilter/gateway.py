@@ -145,6 +145,8 @@ class _Answer:
 
     def close(self) -> None:
         """The server has done with the answer, or given it up: a connection with a rest in it is not used again."""
+        if self.response.length_remaining == 0:  # of an answer to HEAD, servers don't even ask for the body
+            self.response.drain_conn()
         self.response.close()
         self.response.release_conn()
         if self._own is not None:

@@ -51,13 +51,13 @@ def connector(given: Mapping[str, str], place: str) -> Callable[[], HTTPConnecti
         "maxsize": values["pool_size"],
         "block": False,  # no request waits for another: a connection over the number is opened for one of them
     }
-    if url and url.scheme == "https":
+    secure = bool(url and url.scheme == "https")
+    if secure:
         settings["ssl_context"] = _tls(values, place, errors)
-    else:
+    elif url:
         _no_tls(given, place, errors)
     if errors or url is None:
         raise ConfigError(errors)
-    secure = url.scheme == "https"
     pool = HTTPSConnectionPool if secure else HTTPConnectionPool
     return functools.partial(pool, str(url.hostname), url.port or (443 if secure else 80), **settings)
 

@@ -8,8 +8,8 @@ The environment says which: ``IMAGEFILTER_PASTE`` is the paste file, and after a
 
 from __future__ import annotations
 
-import logging
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-LOG = logging.getLogger(__name__)
 
 VARIABLE = "IMAGEFILTER_PASTE"
 
@@ -41,16 +39,21 @@ def load(paste: str) -> WSGIApplication:
     """Load a pipeline.
 
     :param paste: a paste file, and after a ``#`` the section's name if it is not ``main``.
-    :raises SystemExit: if it can't be loaded, with a message for people: servers print it without a traceback.
+    :raises SystemExit: if it can't be loaded; a message for people is written.
     """
     path, _, name = paste.partition("#")
     if not path:
-        raise SystemExit(f"imagefilter: {VARIABLE} is not set: name the paste file, e.g. /etc/imagefilter/gateway.ini")
+        raise _exit(f"{VARIABLE} is not set: name the paste file, e.g. /etc/imagefilter/gateway.ini")
     try:
         application: WSGIApplication = loadapp(f"config:{os.path.abspath(path)}", name=name or None)
     except (LookupError, OSError, ValueError) as error:
-        raise SystemExit(f"{VARIABLE}={paste}: {error}") from error
+        raise _exit(f"{VARIABLE}={paste}: {error}") from error
     return without_environment(application)
+
+
+def _exit(message: str) -> SystemExit:
+    sys.stderr.write(f"imagefilter.wsgi: {message}\n")  # servers would print it below a traceback of their own
+    return SystemExit(3)  # with which gunicorn's workers say that it is no use to start another
 
 
 def without_environment(application: WSGIApplication) -> WSGIApplication:

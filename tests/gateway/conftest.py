@@ -41,11 +41,17 @@ def server(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    """A compute API of bare sockets; set its ``handler``."""
+@pytest.fixture(scope="module")
+def _upstream() -> Iterator[Upstream]:
     with Upstream() as made:
         yield made
+
+
+@pytest.fixture
+def upstream(_upstream: Upstream) -> Upstream:
+    """A compute API of bare sockets, the same for all tests of a module; tell it what to ``answer``."""
+    _upstream.reset()
+    return _upstream
 
 
 @pytest.fixture(scope="module")

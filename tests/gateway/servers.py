@@ -235,6 +235,10 @@ class Asked(NamedTuple):
     body: bytes  # all that came after the head and before the answer
     connection: int  # number of the connection that it came on
 
+    @property
+    def is_health_check(self) -> bool:
+        return self.line == "GET / HTTP/1.1" and (self.header("user-agent") or "").startswith("python-urllib3")
+
     def header(self, name: str) -> str | None:
         found = [value for key, value in self.headers if key.lower() == name.lower()]
         assert len(found) < 2, found
@@ -253,8 +257,7 @@ class Upstream:
     """What stands where the compute API should, on bare sockets: each connection in a thread of its own."""
 
     def __init__(self, handler: Handler | bytes = b"", tls: Any = None, port: int = 0) -> None:
-        self.asked: list[Asked] = []
-        self.connections = 0
+        self.asked: list[Asked] = []  # but for the gateway's own health checks
         self.answer(handler or answer())
         self._tls = tls
         self._socket = socket.create_server(("127.0.0.1", port), backlog=128)
@@ -266,6 +269,12 @@ class Upstream:
     def answer(self, handler: Handler | bytes) -> None:
         """Answer so from now on."""
         self.handler: Handler = handler if callable(handler) else lambda asked, peer: peer.sendall(handler) is None
+
+    def reset(self) -> None:
+        """Forget what was asked, break all connections, and answer 200 again."""
+        self.drop()
+        self.asked.clear()
+        self.answer(answer())
 
     def __enter__(self) -> Upstream:
         return self
@@ -287,11 +296,12 @@ class Upstream:
                 each.shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
+        number = 0
         with contextlib.suppress(OSError):
             while True:
                 peer, _ = self._socket.accept()
-                self.connections += 1
-                threading.Thread(target=self._serve, args=(peer, self.connections), daemon=True).start()
+                number += 1
+                threading.Thread(target=self._serve, args=(peer, number), daemon=True).start()
 
     def _serve(self, peer: socket.socket, number: int) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -300,7 +310,8 @@ class Upstream:
             self._open.append(peer)
             with peer, peer.makefile("rb") as stream:
                 while asked := _read_request(stream, number):
-                    self.asked.append(asked)
+                    if not asked.is_health_check:
+                        self.asked.append(asked)
                     if not self.handler(asked, peer):
                         with contextlib.suppress(OSError):
                             peer.shutdown(socket.SHUT_RDWR)
