@@ -123,16 +123,25 @@ class _Answer:
         return f"{code} {self.response.reason or http.client.responses.get(code, 'Unknown')}"
 
     def read_ahead(self) -> None:
-        """Read an answer without a length as far as it can be held; its length is known if that is all."""
-        if self.length is not None:
-            return
+        """Read what has to be known before the answer begins: one without a length as far as it can be held.
+
+        :raises HTTPError: if it breaks off.
+        """
+        if self.response.length_remaining == 0:  # to HEAD, a 204, a 304, or just empty
+            self.response.drain_conn()  # the connection is free before the client can ask again
+        elif self.length is None:
+            self._read_up_to(_READ_AHEAD_BYTES)
+
+    def _read_up_to(self, limit: int) -> None:
         size = 0
         for chunk in self._chunks:
             self._read.append(chunk)
             size += len(chunk)
-            if size > _READ_AHEAD_BYTES:
+            if size > limit:
                 return
-        self.length = size or None  # of an answer to HEAD, and of a 204 or a 304, nothing is known
+        if size == 0 and not self.response.chunked:  # http.client takes a head that breaks off for a whole one
+            raise ProtocolError("The answer has neither a length nor a body")
+        self.length = size
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self._read
@@ -145,8 +154,6 @@ class _Answer:
 
     def close(self) -> None:
         """The server has done with the answer, or given it up: a connection with a rest in it is not used again."""
-        if self.response.length_remaining == 0:  # of an answer to HEAD, servers don't even ask for the body
-            self.response.drain_conn()
         self.response.close()
         self.response.release_conn()
         if self._own is not None:

@@ -62,8 +62,18 @@ class Gateway(NamedTuple):
         return ask(self.port, method, target, document, headers)
 
     def records(self) -> list[dict[str, Any]]:
-        """All of the journal's."""
+        """All of the journal's; the outcome of a request may come after its answer."""
         return [json.loads(line) for line in self.journal.read_bytes().splitlines()] if self.journal.exists() else []
+
+    def outcomes(self, count: int) -> list[dict[str, Any]]:
+        """The first outcomes in the journal, as soon as there are so many."""
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            found = [each for each in self.records() if each["eventType"] == "activity"]
+            if len(found) >= count:
+                return found[:count]
+            time.sleep(0.05)
+        raise AssertionError(f"no {count} outcomes: {self.records()}")
 
     def workers(self) -> list[int]:
         """Process ids of the workers."""
