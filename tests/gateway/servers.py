@@ -9,6 +9,7 @@ from __future__ import annotations
 import configparser
 import contextlib
 import http.client
+import io
 import json
 import os
 import shutil
@@ -134,6 +135,7 @@ def serve_gateway(
     options: Mapping[str, str] | None = None,
     settings: Mapping[str, str] | None = None,
     authtoken: Mapping[str, str] | None = None,
+    health: Mapping[str, str] | None = None,
     *,
     proxied: bool = False,
     workers: int = 1,
@@ -145,12 +147,19 @@ def serve_gateway(
     :param options: of the filter.
     :param settings: of the gateway's app section.
     :param authtoken: settings of auth_token; without them it is the pipeline without auth_token.
+    :param health: settings of the health check.
     :param proxied: whether X-Forwarded-* headers are believed.
     """
     folder = Path(tempfile.mkdtemp(prefix="imagefilter-gateway-"))
     journal, log, paste = (folder / name for name in ("audit.jsonl", "log", "gateway.ini"))
-    paste.write_text(paste_text(compute_url, {"audit_journal": str(journal), **(options or {})}, settings, authtoken,
-                                proxied=proxied))  # fmt: skip
+    given = {
+        "filter:imagefilter": {"audit_journal": str(journal), **(options or {})},
+        "app:compute": settings or {},
+        "filter:authtoken": authtoken or {},
+        "app:healthcheck": health or {},
+        "filter:http_proxy_to_wsgi": {"enable_proxy_headers_parsing": str(proxied).lower()},
+    }
+    paste.write_text(paste_text(compute_url, given, "gateway" if authtoken else "gateway-without-authtoken"))
     port = free_port()
     command = COMMANDS[server](paste, port, workers, threads)
     variables = {**os.environ, "IMAGEFILTER_PASTE": str(paste), **(environ or {})}
@@ -184,33 +193,19 @@ def _granian(paste: Path, port: int, workers: int, threads: int) -> list[str]:
 COMMANDS: dict[str, Callable[[Path, int, int, int], list[str]]] = {"gunicorn": _gunicorn, "granian": _granian}
 
 
-def paste_text(
-    compute_url: str,
-    options: Mapping[str, str],
-    settings: Mapping[str, str] | None = None,
-    authtoken: Mapping[str, str] | None = None,
-    *,
-    proxied: bool = False,
-) -> str:
-    """The shipped paste file with other settings."""
-    parser = configparser.RawConfigParser()
+def paste_text(compute_url: str, given: Mapping[str, Mapping[str, str]], pipeline: str) -> str:
+    """The shipped paste file, with other settings in some sections."""
+    parser = configparser.RawConfigParser(default_section="")
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read(PASTE)
     parser.set("DEFAULT", "compute_api", compute_url)
-    parser.set("composite:main", "/", "gateway" if authtoken else "gateway-without-authtoken")
-    parser.set("filter:http_proxy_to_wsgi", "enable_proxy_headers_parsing", str(proxied).lower())
-    for section, given in (
-        ("filter:imagefilter", options),
-        ("app:compute", settings or {}),
-        ("filter:authtoken", authtoken or {}),
-    ):
-        for key, value in given.items():
+    parser.set("composite:main", "/", pipeline)
+    for section, settings in given.items():
+        for key, value in settings.items():
             parser.set(section, key, value)
-    lines = [f"[DEFAULT]\ncompute_api = {compute_url}\n"]
-    for section in parser.sections():
-        items = [(key, value) for key, value in parser.items(section) if key != "compute_api"]
-        lines.append(f"[{section}]\n" + "".join(f"{key} = {value}\n" for key, value in items))
-    return "\n".join(lines)
+    text = io.StringIO()
+    parser.write(text)
+    return text.getvalue()
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
