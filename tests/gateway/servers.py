@@ -12,6 +12,8 @@ import http.client
 import io
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import socket
@@ -26,6 +28,7 @@ from typing import Any, Callable, NamedTuple, Optional
 
 ROOT = Path(__file__).parents[2]
 PASTE = ROOT / "etc" / "imagefilter" / "gateway.ini"
+UNIT = ROOT / "etc" / "imagefilter" / "imagefilter-gateway.service"
 SERVERS = ("gunicorn", "granian")
 PATIENCE = 60  # seconds: the machine may be slow
 
@@ -183,11 +186,13 @@ def _gunicorn(paste: Path, port: int, workers: int, threads: int) -> list[str]:
 
 
 def _granian(paste: Path, port: int, workers: int, threads: int) -> list[str]:
-    return [
-        *("granian", "--interface", "wsgi", "--http", "1", "--no-ws", "--port", str(port)),
-        *("--workers", str(workers), "--blocking-threads", str(threads), "--workers-kill-timeout", "20"),
-        *("--respawn-failed-workers", "imagefilter.wsgi:application"),
-    ]
+    """What the shipped systemd unit runs, but for these numbers and a time-out for the tests' patience."""
+    command = shlex.split(re.search(r"^ExecStart=((?:.*\\\n)*.*)$", UNIT.read_text(), re.M)[1].replace("\\\n", ""))  # type: ignore[index]
+    given = {"--port": port, "--workers": workers, "--blocking-threads": threads, "--workers-kill-timeout": 20}
+    for option, value in given.items():
+        command[command.index(option) + 1] = str(value)
+    assert command[0] == "/opt/imagefilter/bin/granian"
+    return ["granian", *command[1:]]
 
 
 COMMANDS: dict[str, Callable[[Path, int, int, int], list[str]]] = {"gunicorn": _gunicorn, "granian": _granian}
