@@ -73,8 +73,9 @@ class Gateway:
         except Fault as fault:
             return fault(environ, start_response)
         except HTTPError as error:
-            LOG.error("%s %a: %s", environ["REQUEST_METHOD"], environ.get("PATH_INFO"), error)
-            return _fault_of(error)(environ, start_response)
+            fault = _fault_of(error)
+            LOG.error("%s %a: %s %s", environ["REQUEST_METHOD"], environ.get("PATH_INFO"), fault.message, error)
+            return fault(environ, start_response)
         start_response(answer.status, answer_headers(environ, answer.response, answer.length))
         return answer
 
@@ -101,9 +102,13 @@ def _send(pool: HTTPConnectionPool, request: _Request) -> BaseHTTPResponse:
     # Not request(), which would upper-case the method, nor a PoolManager, which would rewrite the path: both are ways
     # round the filter. Each of these arguments keeps urllib3 from doing what a browser does.
     try:
-        return pool.urlopen(*request, retries=False, redirect=False, preload_content=False, decode_content=False)
+        response = pool.urlopen(*request, retries=False, redirect=False, preload_content=False, decode_content=False)
     except ValueError as error:  # a method, a target or a header that can't be written
         raise Fault(400, "Malformed request") from error
+    if response.status < 200:  # http.client skips a 100 alone: the answer is still to come, and not to the next request
+        response.close()
+        raise ProtocolError(f"The compute API answered {response.status}, which is no final answer")
+    return response
 
 
 class _Answer:

@@ -255,6 +255,30 @@ def test_a_client_that_goes_away_costs_a_connection_not_an_answer(gateway: Gatew
     assert ask(gateway.port, "GET", "/").body == b"next"
 
 
+@pytest.mark.parametrize("status", [100, 102, 103, 199])
+def test_an_interim_answer_is_never_the_next_requests(status: int, gateway: Gateway, upstream: Upstream) -> None:
+    secret = answer("200 OK", b"somebody's own")
+
+    def hinting(asked: Asked, peer: socket.socket) -> bool:
+        peer.sendall(f"HTTP/1.1 {status} Soon\r\nLink: <x>\r\n\r\n".encode() + secret)
+        return True
+
+    upstream.answer(hinting)
+    first = gateway.ask("GET", "/mine")
+    assert (first.status, first.body) == (200, b"somebody's own") if status == 100 else first.status == 502
+    upstream.answer(answer("200 OK", b"next"))
+    for _ in range(10):
+        assert gateway.ask("GET", "/next").body == b"next"
+
+
+def test_more_bytes_than_announced_are_nobodys_answer(gateway: Gateway, upstream: Upstream) -> None:
+    upstream.answer(answer("200 OK", b"mine") + answer("200 OK", b"forged"))
+    assert gateway.ask("GET", "/mine").body == b"mine"
+    upstream.answer(answer("200 OK", b"next"))
+    for _ in range(10):
+        assert gateway.ask("GET", "/next").body == b"next"
+
+
 # --- connections that were kept
 
 
