@@ -73,9 +73,9 @@ class Gateway:
         except Fault as fault:
             return fault(environ, start_response)
         except HTTPError as error:
-            fault = _fault_of(error)
-            LOG.error("%s %a: %s %s", environ["REQUEST_METHOD"], environ.get("PATH_INFO"), fault.message, error)
-            return fault(environ, start_response)
+            failure = _fault_of(error)
+            LOG.error("%s %a: %s %s", environ["REQUEST_METHOD"], environ.get("PATH_INFO"), failure.message, error)
+            return failure(environ, start_response)
         start_response(answer.status, answer_headers(environ, answer.response, answer.length))
         return answer
 
