@@ -1,15 +1,18 @@
 # Everything is set up in .venv below this folder; nothing outside is touched.
 PYTHON ?= python3
-PORT ?= 8774
+PORT ?= $(if $(filter gateway,$(MAKECMDGOALS)),8775,8774)
+COMPUTE_URL ?=
 ARGS ?=
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo gateway test lint bench clean
 
 help:
 	@echo "make demo   a real Nova with the filter in its pipeline on 127.0.0.1:$(PORT), with a short tour"
 	@echo "            (PORT=... another port, ARGS=--once to end after the tour)"
+	@echo "make gateway COMPUTE_URL=http://...  the filter as a gateway in front of a compute API, on 127.0.0.1:8775"
+	@echo "            (PORT=... another port), for a first try: without auth_token, its records in a folder of its own"
 	@echo "make test   all tests: unit tests on every Python found, then everything with a real Nova"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  what the filter costs a request, beside others"
@@ -17,6 +20,9 @@ help:
 
 demo: .venv/ready
 	@$(BIN)/python -W ignore -m tests.nova.demo --port $(PORT) $(ARGS)
+
+gateway: .venv/ready
+	@$(BIN)/python -W ignore -m tests.gateway.first_try --port $(PORT) --compute-url '$(COMPUTE_URL)'
 
 test: .venv/ready
 	@PYTHON=$(BIN)/python sh tests/every_python.sh
@@ -39,6 +45,6 @@ clean:
 	@$(PYTHON) -m venv --clear .venv
 	@printf 'Installing Nova 34 and its test fixtures into .venv, about a minute '
 	@while sleep 2; do printf .; done & dots=$$!; trap "kill $$dots" EXIT; \
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -c tests/constraints.txt -e '.[test,nova,dev,bench]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c tests/constraints.txt -e '.[test,nova,dev,bench,gateway]'
 	@echo ' done'
 	@touch $@

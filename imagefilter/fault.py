@@ -18,14 +18,16 @@ import webob
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-#: Fault names by status, as in ``nova.api.openstack.wsgi.Fault._fault_names``.
+#: Fault names by status, as in ``nova.api.openstack.wsgi.Fault._fault_names``; what that does not list is computeFault.
 FAULT_NAMES = {
     400: "badRequest",
     401: "unauthorized",
     403: "forbidden",
     404: "itemNotFound",
     413: "overLimit",
+    502: "computeFault",
     503: "serviceUnavailable",
+    504: "computeFault",
 }
 
 MICROVERSION_HEADER = "OpenStack-API-Version"

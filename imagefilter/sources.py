@@ -61,8 +61,11 @@ def files(paste: Mapping[str, str]) -> tuple[str, ...]:
         return ()
 
 
-def paste_place(global_conf: Mapping[str, str], local_conf: Mapping[str, str]) -> str:
-    """What to call the paste section that holds ``local_conf``: PasteDeploy tells a factory the file alone."""
+def paste_place(global_conf: Mapping[str, str], local_conf: Mapping[str, str], kind: str = "filter") -> str:
+    """What to call the paste section that holds ``local_conf``: PasteDeploy tells a factory the file alone.
+
+    :param kind: of section: ``filter`` or ``app``.
+    """
     path = global_conf.get("__file__")
     if not path:
         return "the paste section"
@@ -71,9 +74,9 @@ def paste_place(global_conf: Mapping[str, str], local_conf: Mapping[str, str]) -
     try:
         parser.read(path)
     except (configparser.Error, UnicodeDecodeError):
-        return f"a filter section of {path}"
-    names = [name for name in parser.sections() if name.startswith("filter") and _holds(parser, name, local_conf)]
-    return f"section [{names[0]}] of {path}" if len(names) == 1 else f"a filter section of {path}"
+        return f"a section [{kind}:...] of {path}"
+    names = [name for name in parser.sections() if name.startswith(kind) and _holds(parser, name, local_conf)]
+    return f"section [{names[0]}] of {path}" if len(names) == 1 else f"a section [{kind}:...] of {path}"
 
 
 def _holds(parser: configparser.RawConfigParser, section: str, keys: Mapping[str, str]) -> bool:

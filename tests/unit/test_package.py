@@ -24,6 +24,8 @@ print(sorted(names))
 ENTRY_POINTS = [
     "console_scripts imagefilter",
     "oslo.config.opts imagefilter",
+    "oslo.middleware.healthcheck imagefilter_compute",
+    "paste.app_factory gateway",
     "paste.filter_factory imagefilter",
     "paste.filter_factory main",
 ]
