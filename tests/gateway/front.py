@@ -22,7 +22,7 @@ import trustme
 from tests.gateway.servers import PATIENCE, ROOT, Response, free_port, stop
 
 FRONTS = ("nginx", "haproxy")
-_FILES = {name: ROOT / "etc" / "imagefilter" / file for name, file in (("nginx", "nginx.conf"), ("haproxy", "haproxy.cfg"))}
+_FILES = {"nginx": ROOT / "etc/imagefilter/nginx.conf", "haproxy": ROOT / "etc/imagefilter/haproxy.cfg"}
 _NOVA, _GATEWAYS = "192.0.2.10:8774", ("192.0.2.21:8775", "192.0.2.22:8775")
 
 _NGINX = """\
@@ -66,14 +66,14 @@ class Front(NamedTuple):
     def send(self, data: bytes, wait: float = 2.0) -> bytes:
         """Send bytes on one connection; what comes back until it is closed, or nothing more comes for a while."""
         came = b""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as plain:
-            with self.tls.wrap_socket(plain, server_hostname="127.0.0.1") as connection:
-                connection.settimeout(wait)
-                with contextlib.suppress(OSError):  # it may be refused before all is sent
-                    connection.sendall(data)
-                with contextlib.suppress(OSError):
-                    while chunk := connection.recv(65536):
-                        came += chunk
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        with self.tls.wrap_socket(plain, server_hostname="127.0.0.1") as connection:
+            connection.settimeout(wait)
+            with contextlib.suppress(OSError):  # it may be refused before all is sent
+                connection.sendall(data)
+            with contextlib.suppress(OSError):
+                while chunk := connection.recv(65536):
+                    came += chunk
         return came
 
     def servers(self) -> dict[str, str]:
@@ -210,10 +210,12 @@ class Wire:
 
 
 def _body(request: Heard, stream: Any) -> bytes:
-    if request.header("Transfer-Encoding") is not None:
-        body = b""
-        while not body.endswith(b"0\r\n\r\n") and (line := stream.readline()):
-            body += line
-        return body
-    length = request.header("Content-Length")
-    return bytes(stream.read(int(length))) if length else b""
+    if request.header("Transfer-Encoding") is None:
+        return bytes(stream.read(int(request.header("Content-Length") or b"0")))
+    body = b""
+    while size := int(stream.readline().partition(b";")[0], 16):
+        body += stream.read(size)
+        stream.readline()
+    while stream.readline().strip():  # trailers
+        pass
+    return body
