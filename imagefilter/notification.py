@@ -19,6 +19,9 @@ LOG = logging.getLogger(__name__)
 
 _TOO_LARGE = "message size"  # of RabbitMQ's 406 PRECONDITION_FAILED: "message size 2048 is larger than ..."
 
+# With 0, oslo.messaging's rabbit driver never connects again once it has lost a connection by a time-out.
+_RETRY = 1
+
 
 class Refused(Exception):
     """This record can't be published, though others can; ``again``: it may be worth another try."""
@@ -75,8 +78,8 @@ class Bus:
         }
         for target in self._targets:
             try:
-                # One try; the empty context is on purpose: nothing goes out but what is in the journal.
-                self._transport._send_notification(target, {}, dict(message), version=self._version, retry=0)
+                # The context is empty on purpose: nothing goes out but what is in the journal.
+                self._transport._send_notification(target, {}, dict(message), version=self._version, retry=_RETRY)
             except Exception as error:
                 if _is_own_fault(error):
                     raise Refused(str(error), again=True) from error

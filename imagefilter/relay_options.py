@@ -184,7 +184,7 @@ def _missing(values: dict[str, Any], config_file: str | None, dry_run: bool) -> 
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
-    """The filter's and the relay's options, for oslo-config-generator and -validator (entry point ``oslo.config.opts``).
+    """The filter's and the relay's options for oslo-config-generator and -validator (entry point ``oslo.config.opts``).
 
     They may stand in one file, so they are told as one.
     """
