@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -113,11 +114,11 @@ class RelayCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All metrics."""
-        shown = self._relay.shown()
+        shown = {**_zeros(self._files), **self._relay.shown()}
         for name, help_, labels in COUNTERS:
             family = CounterMetricFamily(f"imagefilter_{name}", help_, labels=labels)
-            for (_, *values), value in _of(shown, name, () if labels else [(name,)]):
-                family.add_metric(values, value)
+            for key in sorted(key for key in shown if key[0] == name):
+                family.add_metric(key[1:], shown[key])
             yield family
         yield _histogram(shown)
         yield from self._gauges()
@@ -143,10 +144,20 @@ class RelayCollector(Collector):
         yield from (lag, age, size, working)
 
 
-def _of(shown: Mapping[Count, float], name: str, default: Iterable[Count]) -> list[tuple[Count, float]]:
-    """The counters of a name; those without labels are there from the beginning, at zero."""
-    found = [(key, value) for key, value in shown.items() if key[0] == name]
-    return sorted(found) or [(key, 0.0) for key in default]
+def _zeros(journals: Iterable[str]) -> dict[Count, float]:
+    """What is shown before it first happens: to Prometheus a counter that begins at 1 has not increased."""
+    return dict.fromkeys(
+        (
+            ("unrecorded",),
+            ("relay_retried",),
+            *product(("relay_published", "relay_dead_lettered", "relay_torn"), journals),
+            *product(("images",), ACTIONS, _OUTCOMES),
+            *product(("requests",), (*ACTIONS, "unknown"), ("deny",), RULES, ("enforce",)),
+            *product(("requests",), ACTIONS, ("would deny",), RULES, ("warn",)),
+            *product(("requests",), ACTIONS, ("allow",), ("",), ("enforce",)),
+        ),
+        0.0,
+    )
 
 
 def _histogram(shown: Mapping[Count, float]) -> Metric:

@@ -72,7 +72,11 @@ class Relay(Command):
         bus = notification.Bus(settings)
         running = relay.Relay(settings, state, bus, saved)
         if settings.listen_port:
-            metrics.serve(running, settings.listen_address, settings.listen_port)
+            address = (settings.listen_address, settings.listen_port)
+            try:
+                metrics.serve(running, *address)
+            except OSError as error:
+                raise OSError("listen_address = {}, listen_port = {}: {}".format(*address, error)) from None
         relay.stop_on_signals()
         LOG.info("the relay follows %s", ", ".join(settings.journals))
         try:

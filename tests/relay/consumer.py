@@ -29,8 +29,6 @@ def main(url: str, topic: str, path: str) -> None:
     conf([], project="consumer", default_config_files=[], default_config_dirs=[])
     transport = oslo_messaging.get_notification_transport(conf, url=url)
     conf.set_default("amqp_durable_queues", True, group="oslo_messaging_rabbit")
-    # One at a time, as order wants.
-    conf.set_default("rabbit_qos_prefetch_count", 1, group="oslo_messaging_rabbit")
     with open(path, "a", encoding="ascii") as file:
         listener = oslo_messaging.get_notification_listener(
             transport, [oslo_messaging.Target(topic=topic)], [Endpoint(file)], executor="threading"

@@ -61,6 +61,7 @@ class Folder:
         self.journal = path / "audit.jsonl"
         self.topic = f"t{uuid.uuid4().hex[:8]}"
         self.log = path / "relay.log"
+        self.log.touch()
         self.config = path / "imagefilter.conf"
         self.checkpoint = Path(options.pop("checkpoint", path / "relay.json"))
         self.dead_letters = path / "dead-letters.jsonl"
@@ -117,7 +118,7 @@ class Running:
 
 def _main(arguments: list[str], log: Path) -> None:
     sys.stdout = sys.stderr = open(log, "a", buffering=1)  # noqa: SIM115
-    sys.exit(app.main(["-v", *arguments]))
+    sys.exit(app.main(arguments))
 
 
 @contextlib.contextmanager
@@ -164,7 +165,7 @@ def ids(journal: Path) -> list[str]:
     return [json.loads(line)["id"] for line in journal.read_bytes().splitlines()]
 
 
-def until(condition: Callable[[], Any], seconds: float = 90) -> None:
+def until(condition: Callable[[], Any], seconds: float = 60) -> None:
     """Wait for something."""
     deadline = time.monotonic() + seconds
     while not condition():
