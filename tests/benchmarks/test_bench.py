@@ -40,7 +40,7 @@ def test_all_peers_are_measured(tables: list[Table]) -> None:
         "Nova's own body handling",
         "spread of imagefilter",
     ]
-    assert sum(len(table.checks) for table in tables) == 6
+    assert sum(len(table.checks) for table in tables) == 9
 
 
 def test_the_published_page_has_what_a_run_writes(tables: list[Table], folder: Path) -> None:
