@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import logging
+import os
 import random
 import signal
 import time
@@ -60,6 +61,8 @@ class _Journal:
         self.pending_since: float | None = None
         self.trouble = ""
         self._lines: Iterator[Line] = iter(())
+        if not os.path.exists(path):
+            LOG.warning("%s is not there yet; it is followed as soon as it is", path)
 
     def take(self, count: int, once: bool) -> Iterator[Line]:
         """The next lines, some at a time.

@@ -85,9 +85,9 @@ def publishing(rounds: int, span: float) -> Table:
     ratio = rates["imagefilter relay"] / (rates["bare oslo.messaging loop"] or 1)
     return Table(
         "The relay publishing to RabbitMQ",
-        f"The best of some runs, in turns, with {count:,} records each. Both wait until a durable queue has confirmed a "
-        "record; the bare loop reads no journal, keeps no checkpoint, and counts nothing. RabbitMQ's data is in memory. "
-        "(0: it is not installed.)",
+        f"The best of some runs, in turns, with {count:,} records each. Both wait until a durable queue has confirmed "
+        "a record; the bare loop reads no journal, keeps no checkpoint, and counts nothing. RabbitMQ's data is in "
+        "memory. (0: it is not installed.)",
         ["", "records/s"],
         [[name, f"{rate:,.0f}"] for name, rate in rates.items()],
         [Check("the relay beside the bare loop", ratio, 0.8, "times", least=True)],

@@ -159,6 +159,13 @@ def test_no_journal_keeps_another_waiting(folder: Folder, tmp_path: Path) -> Non
     assert len(where) == 1001
 
 
+def test_a_journal_that_is_not_there_is_said_for_its_name_may_be_misspelt(
+    folder: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run_once(folder, Publisher())[0]
+    assert f"{folder.journal} is not there yet" in caplog.text
+
+
 def test_a_journal_that_can_not_be_read_keeps_no_other_waiting(folder: Folder, tmp_path: Path) -> None:
     first, second = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     os.symlink(first, first)
