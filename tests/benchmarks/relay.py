@@ -57,16 +57,17 @@ def catching_up(rounds: int, span: float) -> Table:
     count = max(2000, int(_PRINTED * _scale(rounds, span)))
     rows, rates, peaks = [], [], []
     command = [sys.executable, "-W", "ignore", "-m", "imagefilter.cli.app", "relay", "--once", "--dry-run"]
-    for number in (count // 10, count):
+    for name, number in (("a tenth of them", count // 10), ("all of them", count)):
         with _folder(number) as folder:
             start, _ = _run([*command, "--journal", str(folder.path / "none.jsonl")])
             seconds, memory = _run([*command, "--config-file", str(folder.config)])
         rates.append(number / max(seconds - start, 1e-9))
         peaks.append(memory)
-        rows.append([f"{number:,} records", f"{rates[-1]:,.0f}", f"{memory:,.0f}"])
+        rows.append([name, f"{rates[-1]:,.0f}", f"{memory:,.0f}"])
     return Table(
         "The relay catching up, printing to /dev/null",
-        "The seconds are the processor's, without start: nothing is waited for. The journal is in memory.",
+        f"{count:,} records, from a journal in memory. The seconds are the processor's, without start: nothing is "
+        "waited for.",
         ["", "records/s", "peak memory, MB"],
         rows,
         [
