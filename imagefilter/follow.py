@@ -8,15 +8,15 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from imagefilter.journal import LOCK_SECONDS
-from imagefilter.rotated import BROKEN, LONGEST, File, Files, digest_of, is_locked, is_plain, open_file, parse
+from imagefilter.reader import Reader
+from imagefilter.rotated import LONGEST, File, Files, is_locked, is_plain, open_file, parse
 
 LOG = logging.getLogger(__name__)
 
-_CHUNK = 1 << 18
 _TRIES = 10
 _FEW = 100
 
@@ -45,8 +45,8 @@ class Follower:
         self.path = path
         self.position = position or Position()
         self._files = Files(path)
-        self._current: _Reader | None = None
-        self._previous: _Reader | None = None  # a writer that opened it before it was renamed may come late
+        self._current: Reader | None = None
+        self._previous: Reader | None = None  # a writer that opened it before it was renamed may come late
 
     def read(self, once: bool = False) -> Iterator[Line]:
         """All lines that are there now; call it again for what comes later.
@@ -84,15 +84,13 @@ class Follower:
 
     def unread(self) -> int:
         """How many bytes there are that were not read yet (of compressed files: about)."""
-        file, offset, done = self.position
-        read = {**done, file: offset}
-        return sum(max(0, each.size - read.get(each.digest, 0)) for each in self._files.all())
+        return unread_bytes(self._files.all(), self.position)
 
     def close(self) -> None:
         """Give back what is open."""
         self._use(None, None)
 
-    def _use(self, current: _Reader | None, previous: _Reader | None) -> None:
+    def _use(self, current: Reader | None, previous: Reader | None) -> None:
         for reader in (self._current, self._previous):
             if reader and reader not in (current, previous):
                 reader.stream.close()
@@ -156,7 +154,7 @@ class Follower:
         if is_plain(file.path):
             offset = min(offset, file.size)
         try:
-            current = _Reader(file, offset)
+            current = Reader(file, offset)
         except FileNotFoundError:  # renamed meanwhile, and another one may have got its name
             return
         same = self._previous and self._previous.digest == file.digest
@@ -232,87 +230,10 @@ class Follower:
             yield Line(self.position, rest, None)
 
 
-class _Reader:
-    """Reads the lines of one file."""
-
-    def __init__(self, file: File, offset: int) -> None:
-        self.path = file.path
-        self.digest = file.digest
-        self.stream = open_file(file.path)
-        self.offset = offset  # behind the last whole line
-        self.rest = b""  # what there is of the next one, as far as it is kept
-        self._head = file.head
-        self._dropped = 0  # bytes of a line that is too long
-        self._broken = False
-        try:
-            same = digest_of(self.stream.read(file.head)) == file.digest
-            self.stream.seek(offset)
-        except BROKEN as error:
-            same = True
-            self._break(error)
-        if not same:
-            self.stream.close()
-            raise FileNotFoundError(file.path)
-
-    def rewind(self, offset: int) -> None:
-        """Go back to where a line ends."""
-        if offset != self.offset:
-            self.stream.seek(offset)
-            self.offset, self.rest, self._dropped = offset, b"", 0
-
-    def is_truncated(self) -> bool:
-        """Whether the file is not any more what it was: shorter, or with another start."""
-        if not is_plain(self.path):
-            return False
-        descriptor = self.stream.fileno()
-        if os.fstat(descriptor).st_size < self.offset + len(self.rest) + self._dropped:
-            return True
-        return digest_of(os.pread(descriptor, self._head, 0)) != self.digest
-
-    def batches(self) -> Iterator[list[tuple[int, bytes]]]:
-        """Whole lines that there are now, each with the offset behind it."""
-        while True:
-            chunk = self._read()
-            if not chunk:
-                return
-            yield self._split(chunk)
-
-    def take_rest(self) -> bytes:
-        """The last line, which nobody will finish."""
-        rest = self.rest
-        self.offset += len(rest) + self._dropped
-        self.rest, self._dropped = b"", 0
-        return rest
-
-    def _split(self, chunk: bytes) -> list[tuple[int, bytes]]:
-        lines = (self.rest + chunk).split(b"\n")
-        offset = self.offset
-        if len(lines) > 1:
-            offset, self._dropped = offset + self._dropped, 0
-        self.rest = lines.pop()
-        batch = []
-        for raw in lines:
-            offset += len(raw) + 1
-            if raw:  # an empty line closes one that was torn
-                batch.append((offset, raw))
-        self.offset = offset
-        if len(self.rest) > LONGEST:
-            self._dropped += len(self.rest) - LONGEST - 1
-            self.rest = self.rest[: LONGEST + 1]
-        return batch
-
-    def _read(self) -> bytes:
-        if self._broken:
-            return b""
-        try:
-            return self.stream.read(_CHUNK)
-        except BROKEN as error:
-            self._break(error)
-            return b""
-
-    def _break(self, error: Exception) -> None:
-        self._broken = True
-        LOG.error("%s is broken behind byte %d (%s); the rest of it is lost", self.path, self.offset, error)
+def unread_bytes(files: Iterable[File], position: Position) -> int:
+    """How many bytes of a journal's files are behind a position."""
+    read = {**position.done, position.file: position.offset}
+    return sum(max(0, file.size - read.get(file.digest, 0)) for file in files)
 
 
 def _content(path: str) -> bytes:

@@ -253,5 +253,5 @@ The public Identity API endpoint, told to unauthenticated clients in ``WWW-Authe
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
-    """The options for oslo-config-generator and oslo-config-validator (entry point ``oslo.config.opts``)."""
+    """The filter's options as oslo-config-generator and oslo-config-validator want them."""
     return [(GROUP, [copy.deepcopy(option) for option in OPTIONS])]

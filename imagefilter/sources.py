@@ -6,11 +6,14 @@ import configparser
 import glob
 import os
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 from oslo_config import cfg, iniparser
 
 from imagefilter.options import GROUP
+
+#: The relay's section, in what may be the same file.
+RELAY_GROUP = "imagefilter_relay"
 
 # Paste keys that say where the config file is, understood as by oslo.middleware.
 _CONFIG_KEYS = ("oslo_config_project", "oslo_config_file", "oslo_config_program")
@@ -32,8 +35,13 @@ def in_paste(paste: Mapping[str, str], place: str) -> Iterator[Given]:
             yield Given("", key, text, place)
 
 
-def in_files(paste: Mapping[str, str]) -> Iterator[Given]:
-    """The options in the sections of the config files that are ours to judge: it may be nova.conf.
+def is_of_filter(section: str) -> bool:
+    """Whether a section of a config file is the filter's to judge: the file may be nova.conf, and hold the relay's."""
+    return section.lower().startswith(GROUP) and section != RELAY_GROUP
+
+
+def in_files(paste: Mapping[str, str], is_ours: Callable[[str], bool] = is_of_filter) -> Iterator[Given]:
+    """The options in the sections of the config files that are ours to judge.
 
     :raises ValueError: if a file can't be read, with its name.
     """
@@ -42,7 +50,7 @@ def in_files(paste: Mapping[str, str]) -> Iterator[Given]:
         for path in _files_of(conf):
             sections: dict[str, dict[str, list[str]]] = {}
             cfg.ConfigParser(path, sections).parse()
-            for section in filter(lambda name: name.lower().startswith(GROUP), sections):
+            for section in filter(is_ours, sections):
                 place = f"section [{section}] of {path}"
                 yield from (Given(section, key, _value(conf, section, key), place) for key in sections[section])
     except (cfg.Error, iniparser.ParseError, OSError) as error:

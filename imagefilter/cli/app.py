@@ -1,4 +1,4 @@
-"""The operator's commands: ``imagefilter check config``, ``check pipeline``, ``explain``, ``show config``."""
+"""The operator's commands, by name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from cliff.app import App
 from cliff.commandmanager import CommandManager
 
 from imagefilter.cli import audit, check, explain, follow, replay, report, show
+from imagefilter.cli import check, explain, relay, show
 
 _COMMANDS: dict[str, Any] = {
     "audit follow": follow.AuditFollow,
@@ -21,6 +22,7 @@ _COMMANDS: dict[str, Any] = {
     "check config": check.CheckConfig,
     "check pipeline": check.CheckPipeline,
     "explain": explain.Explain,
+    "relay": relay.Relay,
     "show config": show.ShowConfig,
 }
 

@@ -15,6 +15,14 @@ from tests.benchmarks.measure import Table, text
 from tests.benchmarks.subject import quiet
 
 TABLES = (cost.requests, cost.metadata, cost.sections, cost.threads, audit.records, reading.reading)
+from tests.benchmarks import audit, cost, page, relay
+from tests.benchmarks.measure import Table, text
+from tests.benchmarks.subject import quiet
+
+TABLES = (
+    *(cost.requests, cost.metadata, cost.sections, cost.threads),
+    *(audit.records, relay.catching_up, relay.publishing),
+)
 
 
 def main(rounds: int = 41, span: float = 0.004, folder: Path | None = None) -> list[Table]:

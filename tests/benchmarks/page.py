@@ -20,7 +20,16 @@ Method: all cases of a table are interleaved, their order rotates from round to 
 time over all rounds, since whatever else runs on a machine can only add to it. Ratios are the figures to quote; the
 absolute ones belong to this machine.
 """
-PACKAGES = ("imagefilter", "nova", "keystonemiddleware", "oslo.middleware", "audit-middleware", "pycadf", "WebOb")
+PACKAGES = (
+    "imagefilter",
+    "nova",
+    "keystonemiddleware",
+    "oslo.middleware",
+    "audit-middleware",
+    "oslo.messaging",
+    "pycadf",
+    "WebOb",
+)
 
 
 def write(folder: Path, tables: Iterable[Table]) -> None:

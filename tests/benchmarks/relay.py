@@ -1,0 +1,147 @@
+"""How fast the relay catches up: printing alone, and with a real RabbitMQ beside a bare loop of oslo.messaging."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.benchmarks.measure import Check, Table
+from tests.relay import broker as broker_
+from tests.relay.broker import Broker
+from tests.relay.small import Folder, record
+
+# Records of a run at the sizes of ``make bench``.
+_PRINTED, _PUBLISHED = 200_000, 3000
+
+# Both loops tell their seconds, without imports and connecting.
+_LOOP = """
+import json, sys, time
+import oslo_messaging
+from oslo_config import cfg
+url, topic, journal = sys.argv[1:]
+conf = cfg.ConfigOpts()
+conf([], project="bare", default_config_files=[], default_config_dirs=[])
+transport = oslo_messaging.get_notification_transport(conf, url=url)
+conf.set_default("amqp_durable_queues", True, group="oslo_messaging_rabbit")
+notifier = oslo_messaging.Notifier(transport, "imagefilter.bare", driver="messagingv2", topics=[topic], retry=1)
+records = [json.loads(line) for line in open(journal)]
+notifier.info({}, "imagefilter.createImage.allow", records[0])
+begin = time.perf_counter()
+for record in records:
+    notifier.info({}, "imagefilter.createImage.allow", record)
+print(json.dumps(time.perf_counter() - begin))
+"""
+_RELAY = """
+import json, sys, time
+from imagefilter import checkpoint, notification, relay, relay_options
+settings = relay_options.load(sys.argv[1])
+saved = checkpoint.Checkpoint(settings.checkpoint)
+bus = notification.Bus(settings)
+bus.publish(json.loads(open(settings.journals[0]).readline()))
+running = relay.Relay(settings, checkpoint.read(settings.checkpoint), bus, saved)
+begin = time.perf_counter()
+assert running.run(once=True)
+print(json.dumps(time.perf_counter() - begin))
+"""
+
+
+def catching_up(rounds: int, span: float) -> Table:
+    """``imagefilter relay --once --dry-run``: records a second of processor time, and memory."""
+    count = max(2000, int(_PRINTED * _scale(rounds, span)))
+    rows, rates, peaks = [], [], []
+    command = [sys.executable, "-W", "ignore", "-m", "imagefilter.cli.app", "relay", "--once", "--dry-run"]
+    for name, number in (("a tenth of them", count // 10), ("all of them", count)):
+        with _folder(number) as folder:
+            start, _ = _run([*command, "--journal", str(folder.path / "none.jsonl")])
+            seconds, memory = _run([*command, "--config-file", str(folder.config)])
+        rates.append(number / max(seconds - start, 1e-9))
+        peaks.append(memory)
+        rows.append([name, f"{rates[-1]:,.0f}", f"{memory:,.0f}"])
+    return Table(
+        "The relay catching up, printing to /dev/null",
+        f"{count:,} records, from a journal in memory. The seconds are the processor's, without start: nothing is "
+        "waited for.",
+        ["", "records/s", "peak memory, MB"],
+        rows,
+        [
+            Check("records a second", rates[-1], 50_000, "records/s", least=True),
+            Check("memory for ten times as many records", peaks[1] / peaks[0], 1.1, "times"),
+        ],
+    )
+
+
+def publishing(rounds: int, span: float) -> Table:
+    """The relay with a real RabbitMQ, beside a loop of oslo.messaging's own notifier."""
+    count = max(50, int(_PUBLISHED * _scale(rounds, span)))
+    rates = {"imagefilter relay": 0.0, "bare oslo.messaging loop": 0.0}
+    if not broker_.missing():
+        _publish(rates, count, rounds=3 if rounds > 1 else 1)
+    ratio = rates["imagefilter relay"] / (rates["bare oslo.messaging loop"] or 1)
+    return Table(
+        "The relay publishing to RabbitMQ",
+        f"The best of some runs, in turns, with {count:,} records each. Both wait until a durable queue has confirmed "
+        "a record; the bare loop reads no journal, keeps no checkpoint, and counts nothing. RabbitMQ's data is in "
+        "memory. (0: it is not installed.)",
+        ["", "records/s"],
+        [[name, f"{rate:,.0f}"] for name, rate in rates.items()],
+        [Check("the relay beside the bare loop", ratio, 0.8, "times", least=True)],
+    )
+
+
+def _scale(rounds: int, span: float) -> float:
+    """How much of it: all at the sizes of ``make bench``."""
+    return min(1.0, rounds * span / 0.16)
+
+
+def _publish(rates: dict[str, float], count: int, rounds: int) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as data:
+        broker = Broker(Path(data, "rabbitmq"))
+        try:
+            broker.start()
+            for _, (name, loop) in itertools.product(range(rounds), zip(rates, (_relay, _bare))):
+                with _folder(count, broker.url()) as folder:
+                    rates[name] = max(rates[name], count / loop(folder, broker.url()))
+        finally:
+            broker.stop()
+
+
+def _relay(folder: Folder, url: str) -> float:
+    return float(_output(_RELAY, str(folder.config)))
+
+
+def _bare(folder: Folder, url: str) -> float:
+    return float(_output(_LOOP, url, folder.topic, str(folder.journal)))
+
+
+def _output(code: str, *arguments: str) -> str:
+    command = [sys.executable, "-W", "ignore", "-c", code, *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+
+
+def _run(command: list[str]) -> tuple[float, float]:
+    """Seconds of the processor, and peak memory in MB, of a command whose output nobody wants."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, command
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+@contextlib.contextmanager
+def _folder(count: int, url: str = "") -> Iterator[Folder]:
+    """A host's files, with a journal of so many records in memory."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as path:
+        folder = Folder(Path(path), url)
+        kinds = [json.dumps(record(0, kind), separators=(",", ":")) + "\n" for kind in (0, 1, 0, 1, 2)]
+        ids = [json.loads(line)["id"] for line in kinds]
+        with open(folder.journal, "w", encoding="ascii") as file:
+            for n in range(count):
+                file.write(kinds[n % 5].replace(ids[n % 5], f"{n:08d}{ids[n % 5][8:]}", 1))
+        yield folder

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("oslo_messaging", reason="no oslo.messaging in this virtualenv")
+pytest.importorskip("prometheus_client", reason="no prometheus-client in this virtualenv")
+
+from tests.relay import broker as broker_
+from tests.relay.broker import Broker
+from tests.relay.small import Consumer, Folder
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[Broker]:
+    """A RabbitMQ for all tests of this process."""
+    if broker_.missing():
+        pytest.skip(broker_.missing())
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else None))
+    broker = Broker(folder / "rabbitmq")
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Any]:
+    """``make(url, **options)``: a host's files, and a consumer in a process of its own."""
+    consumers = []
+
+    def making(url: str, **options: Any) -> tuple[Folder, Consumer]:
+        folder = Folder(tmp_path, url, **options)
+        consumers.append(Consumer(url, folder.topic, tmp_path / "consumed.jsonl"))
+        return folder, consumers[-1]
+
+    yield making
+    for consumer in consumers:
+        consumer.stop()

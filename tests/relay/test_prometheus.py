@@ -1,0 +1,167 @@
+"""What an operator looks at: the alerts, the dashboard, and the relay's numbers in a real Prometheus."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.relay.broker import Broker, free_port
+from tests.relay.small import Folder, record, relaying, until, write
+from tests.unit.test_journal import ROOT
+
+ETC = ROOT / "etc" / "imagefilter"
+PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
+DASHBOARD = json.loads((ETC / "grafana-dashboard.json").read_text())
+QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+
+EXEMPT = 'sum(imagefilter_requests_total{verdict="exempt"})'
+
+needs_prometheus = pytest.mark.skipif(not PROMETHEUS or not PROMTOOL, reason="prometheus is not installed")
+
+
+@needs_prometheus
+def test_the_alerts_fire_when_they_should() -> None:
+    rules = Path(__file__).parent / "rules_test.yml"
+    done = subprocess.run([str(PROMTOOL), "test", "rules", rules], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_is_tested() -> None:
+    alerts = set(re.findall(r"- alert: (\w+)", (ETC / "prometheus-rules.yml").read_text()))
+    text = (Path(__file__).parent / "rules_test.yml").read_text()
+    assert len(alerts) == 10
+    for alert in alerts:
+        assert re.search(rf"alertname: {alert}\n +exp_alerts:\n", text), f"{alert} never fires in a test"
+        assert re.search(rf"alertname: {alert}\n +exp_alerts: \[\]", text), f"{alert} is never quiet in a test"
+
+
+def test_every_metric_is_on_the_page_and_no_query_asks_for_another() -> None:
+    from imagefilter.metrics import COUNTERS
+
+    page = (ROOT / "docs" / "relay.md").read_text()
+    rules = (ETC / "prometheus-rules.yml").read_text()
+    known = set(re.findall(r"`(imagefilter_\w+)[{`]", page))
+    assert {f"imagefilter_{name}_total" for name, *_ in COUNTERS} <= known
+    for name in re.findall(r"imagefilter_[a-z_]+", rules + json.dumps(QUERIES)):
+        assert re.sub("_(bucket|sum|count)$", "", name) in known, name
+
+
+class Prometheus:
+    """A real one, that scrapes a relay each second."""
+
+    def __init__(self, folder: Path, relay: int) -> None:
+        self.port = free_port()
+        config = folder / "prometheus.yml"
+        config.write_text(
+            f"global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [{ETC}/prometheus-rules.yml]\n"
+            f"scrape_configs: [{{job_name: imagefilter, static_configs: [{{targets: ['127.0.0.1:{relay}']}}]}}]\n"
+        )
+        with open(folder / "prometheus.log", "ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    str(PROMETHEUS),
+                    f"--config.file={config}",
+                    f"--storage.tsdb.path={folder}/tsdb",
+                    f"--web.listen-address=127.0.0.1:{self.port}",
+                ],
+                stdout=log,
+                stderr=log,
+            )
+
+    def ask(self, query: str) -> list[dict[str, Any]]:
+        answer = self.get("query?" + urllib.parse.urlencode({"query": query}))
+        found: list[dict[str, Any]] = answer["result"]
+        return found
+
+    def value(self, query: str) -> float:
+        [one] = self.ask(query) or [{"value": [0, "0"]}]
+        return float(one["value"][1])
+
+    def get(self, what: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/{what}", timeout=30) as answer:
+            return json.load(answer)["data"]
+
+    def is_ready(self) -> bool:
+        with contextlib.suppress(OSError):
+            return bool(self.ask("1"))
+        return False
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@contextlib.contextmanager
+def scraping(folder: Path, relay: int) -> Iterator[Prometheus]:
+    prometheus = Prometheus(folder, relay)
+    try:
+        until(prometheus.is_ready)
+        yield prometheus
+    finally:
+        prometheus.stop()
+
+
+@needs_prometheus
+def test_every_query_of_the_dashboard_returns_data(broker: Broker, make: Any, tmp_path: Path) -> None:
+    port = free_port()
+    folder, _ = make(broker.url(), listen_port=port)
+    with scraping(tmp_path, port) as prometheus:
+        with relaying(folder) as relay:
+            until(lambda: prometheus.value("sum(up)") == 1)
+            rounds = write_until_all_have_data(prometheus, folder)
+            until(lambda: prometheus.value(EXEMPT) == rounds)
+            assert prometheus.value('sum(imagefilter_requests_total{verdict="deny"})') == rounds
+            assert prometheus.value("sum(imagefilter_images_total)") == 2 * rounds
+            groups = prometheus.get("rules")["groups"]
+            assert {rule["health"] for group in groups for rule in group["rules"]} == {"ok"}
+            relay.kill()
+        with relaying(folder) as relay:
+            write(folder.journal, record(7, verdict="exempt"))
+            until(lambda: prometheus.value(EXEMPT) == rounds + 1)
+            assert prometheus.value("sum(resets(imagefilter_requests_total[5m]))") == 0
+            assert relay.end() == 0
+
+
+def write_until_all_have_data(prometheus: Prometheus, folder: Folder) -> int:
+    """Write records of all kinds, some at a time, until every query of the dashboard returns data; how many times."""
+    silent = set(QUERIES)
+    deadline = time.monotonic() + 90
+    rounds = 0
+    while silent:
+        assert time.monotonic() < deadline, silent
+        write(folder.journal, record(1), record(2, 1, seconds=0.2), record(3, 2), record(4, verdict="exempt"))
+        write(folder.journal, record(5, 2, verdict="would deny", mode="warn"), record(6, 1))
+        rounds += 1
+        time.sleep(1)
+        silent = {query for query in silent if not has_data(prometheus, query)}
+    return rounds
+
+
+def has_data(prometheus: Prometheus, query: str) -> bool:
+    query = query.replace("$__rate_interval", "1m").replace("$__range", "5m").replace("$instance", ".*")
+    assert "$" not in query
+    return any(each["value"][1] != "NaN" for each in prometheus.ask(query))
+
+
+def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if not analyze:
+        pytest.skip("systemd is not installed")
+    # The program and the page need not be there on this machine.
+    text = (ETC / "imagefilter-relay.service").read_text().replace("/usr/bin/imagefilter", "/bin/true")
+    unit = tmp_path / "imagefilter-relay.service"
+    unit.write_text(text)
+    done = subprocess.run([analyze, "verify", "--man=no", unit], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert unit.name not in done.stderr, done.stderr
