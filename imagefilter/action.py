@@ -190,7 +190,7 @@ def _is_deep(body: bytes, document: Any) -> bool:
         return False
     level = [document]
     for _ in range(_MOST_NESTING):
-        level = [child for each in level for child in _children(each)]
+        level = [child for each in level for child in _children(each) if type(child) in (dict, list)]
         if not level:
             return False
     return True
