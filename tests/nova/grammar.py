@@ -33,12 +33,16 @@ class Request(NamedTuple):
         return environ_of(self.method, target, self.body, self.headers, **self.environ)
 
     @property
+    def is_chunked(self) -> bool:
+        return bool(self.environ.get("HTTP_TRANSFER_ENCODING")) and not self.environ.get("CONTENT_LENGTH", "x")
+
+    @property
     def fits_http(self) -> bool:
-        """Whether an HTTP client can send it so that a WSGI server makes this environ of it."""
-        framed = self.environ.get("CONTENT_LENGTH", str(len(self.body))) == str(len(self.body))
-        own = not {"SCRIPT_NAME", "wsgi.input_terminated", "HTTP_TRANSFER_ENCODING"}.intersection(self.environ)
-        printable = all(re.fullmatch(r"[!-~]([ -~]*[!-~])?|", value) for value in self.headers.values())
-        return framed and own and printable
+        """Whether an HTTP client can send it so that a server makes about this environ of it."""
+        framed = not self.environ or self.is_chunked or dict(self.environ) == {"CONTENT_LENGTH": str(len(self.body))}
+        line = re.fullmatch("[A-Za-z]+ /[!-~]*", f"{self.method} {self.target}") and "#" not in self.target
+        headers = all(re.fullmatch(r"([!-~]([ -~]*[!-~])?)?", value) for value in self.headers.values())
+        return bool(framed and line and headers)
 
     def to_json(self) -> dict[str, Any]:
         """As people read it; a body's bytes stand as the characters of Latin-1."""

@@ -157,6 +157,8 @@ def _of_none(request: Request, policy: Policy, reading: Reading, bare: Seen, gua
 
 
 def _documented_refusal(policy: Policy, reading: Reading, guarded: Seen) -> str:
+    if reading.too_long and guarded.answer.status == 413 and b"Request is too large." in guarded.answer.body:
+        return "differs as documented: too long, said before anything else"  # Nova may not have read it to the end
     if not reading.framed or reading.too_long:
         return _ours(guarded, RULES + TOO_LONG, "differs as documented: length")
     if reading.kind in policy.actions and reading.readable:

@@ -73,7 +73,7 @@ def decoded(body: bytes) -> tuple[Any, bool]:
 def _levels(body: bytes) -> int:
     """How deep brackets are nested, those in texts left out."""
     level = deepest = 0
-    for bracket in re.sub(rb'"([^"\\]|\\.)*"', b"", body, flags=re.DOTALL):
-        level += (bracket in b"[{") - (bracket in b"]}")
+    for bracket in re.findall(rb"[][{}]", re.sub(rb'"(?:[^"\\]|\\.)*"?', b"", body, flags=re.DOTALL)):
+        level += 1 if bracket in b"[{" else -1
         deepest = max(deepest, level)
     return deepest

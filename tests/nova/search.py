@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import collections
+import gc
 import json
 import logging
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import hypothesis
 from hypothesis import strategies as st
@@ -30,6 +31,9 @@ FINDS = Path(__file__).with_name("finds.json")
 STATE = Path(".search.json")
 BATCH = 1000
 
+# The answer of the bare side is the same for all policies, and sending is what takes the time.
+_POLICIES_AT_ONCE = 3
+
 
 class Find(NamedTuple):
     """A counter-example, shrunk."""
@@ -37,17 +41,18 @@ class Find(NamedTuple):
     property: str
     policy: str
     request: Request
-    examples: int  # until it was found
+    examples: int = 0  # until it was found
 
-    def to_json(self) -> dict[str, object]:
-        return {"property": self.property, "policy": self.policy, "request": self.request.to_json()}
+    def to_json(self) -> dict[str, Any]:
+        return {"property": self.property, "policy": self.policy, "became": "", "request": self.request.to_json()}
 
 
 class Search:
-    """Sends each request to a bare Nova and to a guarded one.
+    """Sends each request to a bare Nova, and to guarded ones under several policies.
 
-    :param guarded: how to send a request to the guarded side under a policy: through a pipeline in this process, or
-        through a gateway on a socket.
+    :param guarded: how to send a request to the guarded side under a policy: into a pipeline of this process, or to a
+        socket behind which the watched Nova is.
+    :param bare: how to send a request to the bare side, if not into this process.
     :param fits: which requests to send at all.
     """
 
@@ -56,60 +61,68 @@ class Search:
         watch: Watched,
         guarded: Callable[[Policy], Send],
         policies: Sequence[Policy] = POLICIES,
+        bare: Send | None = None,
         fits: Callable[[Request], bool] | None = None,
     ) -> None:
         self.happened: collections.Counter[str] = collections.Counter()
+        self.tried: tuple[Request, Policy]  # last
         self._watch = watch
-        self._bare = sender(watch.cloud.bare, watch.server)
+        self._bare = bare or sender(watch.cloud.bare, watch.server)
         self._policies = list(policies)
         self._guarded = {policy.name: guarded(policy) for policy in policies}
         self._requests = requests().filter(fits) if fits else requests()
 
-    def check(self, request: Request, policy: Policy) -> str:
-        """Try a request.
+    def check(self, request: Request, policies: Sequence[Policy]) -> None:
+        """Try a request under some policies: each of these is an example.
 
-        :returns: a word for what happened.
         :raises CounterexampleError: if a property does not hold.
         """
         bare = self._watch.see(self._bare, request)
-        guarded = self._watch.see(self._guarded[policy.name], request)
-        try:
-            return check(request, policy, bare, guarded, self._watch.own_properties)
-        except CounterexampleError as error:
-            error.add_note(f"policy {policy.name!r}: {request}\nbare: {bare.answer}\nguarded: {guarded.answer}")
-            raise
+        for policy in policies:
+            self.tried = (request, policy)
+            guarded = self._watch.see(self._guarded[policy.name], request)
+            try:
+                self.happened[check(request, policy, bare, guarded, self._watch.own_properties)] += 1
+            except CounterexampleError as error:
+                told = f"{error}\npolicy {policy.name!r}: {request}\nbare: {bare.answer}\nguarded: {guarded.answer}"
+                raise CounterexampleError(told) from None
 
     def run(self, examples: int, seed: int, shrink: bool = True) -> Find | None:
-        """Try so many requests, always the same ones for a seed, until a property does not hold."""
-        tried: list[tuple[Request, Policy]] = []
-        first = 0
-        phases = (hypothesis.Phase.generate, *([hypothesis.Phase.shrink] if shrink else []))
+        """Try so many examples, always the same ones for a seed, until a property does not hold."""
+        before, first = self.happened.total(), 0
 
         @hypothesis.seed(seed)
         @hypothesis.settings(
-            max_examples=examples,
-            phases=phases,
+            max_examples=-(-examples // _POLICIES_AT_ONCE),
+            phases=(hypothesis.Phase.generate, *([hypothesis.Phase.shrink] if shrink else [])),
             database=None,
             deadline=None,
             report_multiple_bugs=False,
             suppress_health_check=list(hypothesis.HealthCheck),
             verbosity=hypothesis.Verbosity.quiet,
         )
-        @hypothesis.given(self._requests, st.sampled_from(self._policies))
-        def each(request: Request, policy: Policy) -> None:
+        @hypothesis.given(self._requests, st.integers(0, len(self._policies) - 1))
+        def each(request: Request, number: int) -> None:
             nonlocal first
-            tried.append((request, policy))
             try:
-                self.happened[self.check(request, policy)] += 1
+                self.check(request, self._some_policies(number))
             except CounterexampleError:
-                first = first or len(tried)
+                first = first or self.happened.total() - before + 1
                 raise
 
         try:
             each()
         except (CounterexampleError, hypothesis.errors.Flaky) as error:
-            return Find(str(error).partition("\n")[0], tried[-1][1].name, tried[-1][0], first)
+            request, policy = self.tried
+            return Find(str(error).partition("\n")[0], policy.name, request, first)
         return None
+
+    def _some_policies(self, first: int) -> list[Policy]:
+        """Three of them, far apart."""
+        count = len(self._policies)
+        return [
+            self._policies[(first + step * count // _POLICIES_AT_ONCE) % count] for step in range(_POLICIES_AT_ONCE)
+        ]
 
 
 def in_process(cloud: Cloud) -> Callable[[Policy], Send]:
@@ -125,15 +138,18 @@ def in_process(cloud: Cloud) -> Callable[[Policy], Send]:
 
 def finds() -> list[Find]:
     """What was found so far."""
-    documents = json.loads(FINDS.read_text())
-    return [Find(each["property"], each["policy"], Request.from_json(each["request"]), 0) for each in documents]
+    return [Find(each["property"], each["policy"], Request.from_json(each["request"])) for each in _kept()]
 
 
 def keep(find: Find) -> None:
-    """Add to what was found."""
-    known = [each.to_json() for each in finds()]
-    if find.to_json() not in known:
-        FINDS.write_text(json.dumps([*known, find.to_json()], indent=1, ensure_ascii=False) + "\n")
+    """Add to what was found; what became of it is for people to say."""
+    if find.to_json() not in [{**each, "became": ""} for each in _kept()]:
+        FINDS.write_text(json.dumps([*_kept(), find.to_json()], indent=1, ensure_ascii=False) + "\n")
+
+
+def _kept() -> list[dict[str, Any]]:
+    kept: list[dict[str, Any]] = json.loads(FINDS.read_text())
+    return kept
 
 
 def count_until_caught(search: Search, plant: str, seed: int, most: int) -> int | None:
@@ -192,6 +208,7 @@ def main() -> int:
     try:
         with watched(cloud) as watch:
             search = Search(watch, in_process(cloud))
+            gc.freeze()  # what Nova has loaded by now stays
             return _plants(search, args.plants, 5000) if args.plants else _long_run(search, args.examples)
     finally:
         logging.disable(logging.CRITICAL)  # Nova's own words at its end

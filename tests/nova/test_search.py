@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import waitress
 
 pytest.importorskip("tests.nova.cloud", reason="no Nova in this virtualenv")
 pytest.importorskip("hypothesis")
@@ -13,9 +16,9 @@ pytest.importorskip("hypothesis")
 from tests.nova.cloud import Cloud
 from tests.nova.grammar import Request
 from tests.nova.plants import PLANTS
-from tests.nova.policies import POLICIES
+from tests.nova.policies import POLICIES, Policy
 from tests.nova.search import Find, Search, count_until_caught, finds, in_process
-from tests.nova.watched import watched
+from tests.nova.watched import Send, over_http, watched
 from tests.nova.written import write
 
 SEEDS = range(20)  # of 100 examples each
@@ -40,6 +43,33 @@ def test_there_is_no_counter_example(search: Search, seed: int) -> None:
     assert sum(count for word, count in happened.items() if word.startswith("the same ")) >= 8
 
 
+@pytest.fixture(scope="module")
+def search_over_http(cloud: Cloud) -> Iterator[Search]:
+    """Both sides behind a real server, the filter in front of Nova as a whole, as a gateway is."""
+    servers: list[Any] = []
+
+    def serve(app: Any) -> Send:
+        servers.append(waitress.create_server(app, host="127.0.0.1", port=0, threads=2))
+        threading.Thread(target=servers[-1].run, daemon=True).start()
+        return over_http(servers[-1].effective_port, cloud.server)
+
+    def guarded(policy: Policy) -> Send:
+        return serve(cloud.unauthenticated({"audit_journal": str(cloud.journal), **policy.options}))
+
+    with watched(cloud) as watch:
+        in_front = [policy for policy in POLICIES if policy.place == "front"]
+        yield Search(watch, guarded, in_front, serve(cloud.bare), lambda request: request.fits_http)
+    for server in servers:
+        server.close()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_nor_is_there_one_over_http(search_over_http: Search, seed: int) -> None:
+    found = search_over_http.run(100, seed)
+    assert found is None, f"seed {seed}: {found and json.dumps(found.to_json(), indent=1)}"
+    assert search_over_http.happened["made: createImage"] >= 5
+
+
 @pytest.mark.parametrize("plant", PLANTS)
 def test_a_planted_mistake_is_found(search: Search, plant: str) -> None:
     count = count_until_caught(search, plant, 0, 3000)
@@ -52,7 +82,7 @@ def test_what_was_found_before_holds_on_the_whole_of_nova(cloud: Cloud, find: Fi
     """Here with all that lies below Nova's API: snapshots are really taken."""
     with watched(cloud, quick=False) as watch:
         search = Search(watch, in_process(cloud), [BY_NAME[find.policy]])
-        search.check(find.request, BY_NAME[find.policy])
+        search.check(find.request, [BY_NAME[find.policy]])
 
 
 def test_what_is_found_is_kept_as_people_read_it() -> None:

@@ -1,30 +1,37 @@
 """A real Nova that is watched, and asked thousands of times: what it read, what it made, and what was recorded by then.
 
 For speed, what lies *below* Nova's API is asked once and remembered: the rows of the one server and of the quotas, and
-the casts to the compute host go nowhere, so that no snapshot is ever under way and nothing changes the server. Routing,
-(de)serialization, schemas, policies, quotas, checks of state, and the calls to the image service are Nova's own.
+the casts to the compute host go nowhere, so that no snapshot is ever under way and nothing changes the server. So are
+the validators of schemas and the rules of policies, which Nova builds anew for each request. Routing, serialization,
+schemas, policies, quotas, checks of state, and the calls to the image service are Nova's own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import http.client
 import logging
 import os
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Callable, NamedTuple
 
 from nova import objects
 from nova.api.openstack import wsgi
 from nova.api.openstack.compute.versionsV21 import VersionsController
+from nova.api.validation import validators
 from nova.compute import api, rpcapi
 from nova.tests.fixtures import glance
+from oslo_policy import policy as oslo_policy
 
 from tests.nova.cloud import Cloud
 from tests.nova.grammar import Request
 
 _CASTS = {"snapshot_instance": "createImage", "backup_instance": "createBackup", "shelve_instance": "shelve"}
 _VERSIONS = (VersionsController, type(None))
+_OF_THE_SERVER = ("server", "via", "connection", "keep-alive", "transfer-encoding")
+_PATIENCE = 30.0  # seconds
 _JOURNAL_BYTES = 10_000_000
 
 
@@ -74,6 +81,26 @@ def sender(app: Any, server: str) -> Send:
     return send
 
 
+def over_http(port: int, server: str) -> Send:
+    """Send requests to a port of this host; those that fit HTTP (:attr:`Request.fits_http`)."""
+
+    def send(request: Request) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        with contextlib.closing(connection):
+            target = request.target.replace("{server}", server).replace("{SERVER}", server.upper())
+            connection.putrequest(request.method, target, skip_host=True, skip_accept_encoding=True)
+            length = {"Transfer-Encoding": "chunked"} if request.is_chunked else {"Content-Length": len(request.body)}
+            own = {"Host": "localhost", "Content-Type": "application/json"}
+            for name, value in {**own, **request.headers, **length}.items():
+                connection.putheader(name, str(value))
+            connection.endheaders(request.body, encode_chunked=request.is_chunked)
+            response = connection.getresponse()
+            kept = [(name, value) for name, value in response.getheaders() if name.lower() not in _OF_THE_SERVER]
+            return Answer(response.status, tuple(kept), response.read())
+
+    return send
+
+
 class Watched:
     """A cloud under observation."""
 
@@ -91,10 +118,19 @@ class Watched:
         self._images, self._reads, self._records = [], [], []
         answer = send(request)
         self._read_journal()
+        deadline = time.monotonic() + _PATIENCE
+        while self._is_open() and time.monotonic() < deadline:  # over a socket a client may be faster than the journal
+            time.sleep(0.001)
+            self._read_journal()
         self.cloud.images()  # forgets them
         if not self._quick:
             self.cloud.settle()
         return Seen(answer, tuple(self._images), tuple(self._reads), tuple(self._records))
+
+    def _is_open(self) -> bool:
+        """Whether a request was admitted whose answer is not recorded yet."""
+        admitted = [each for each in self._records if each["eventType"] == "control" and each["outcome"] == "success"]
+        return len(admitted) > len([each for each in self._records if each["eventType"] == "activity"])
 
     def _read_journal(self) -> None:
         self._records += self.cloud.records()
@@ -169,36 +205,55 @@ def _observe(watch: Watched, stack: contextlib.ExitStack, quick: bool) -> None:
 
 def _remember(watch: Watched, stack: contextlib.ExitStack) -> None:
     known: dict[Any, Any] = {}
-
-    def get(original: Any) -> Any:
-        def getting(self: Any, context: Any, instance_id: str, *args: Any, **kwargs: Any) -> Any:
-            # Whether this caller may see the server is the database's to say; the answer is the same each time.
-            key = (instance_id, context.project_id, context.is_admin, repr((args, kwargs)))
-            if instance_id != watch.server:
-                return original(self, context, instance_id, *args, **kwargs)
-            if key not in known:
-                known[key] = original(self, context, instance_id, *args, **kwargs)
-                known[key].flavor  # noqa: B018  # loaded when first asked for
-            instance = copy.deepcopy(known[key])
-            instance._context = context
-            return instance
-
-        return getting
-
-    def remembered(original: Any) -> Any:
-        function = original.__func__
-
-        def reading(cls: Any, context: Any, *args: Any, **kwargs: Any) -> Any:
-            key = (function, repr((args, kwargs)))
-            if key not in known:
-                known[key] = function(cls, context, *args, **kwargs)
-            return copy.deepcopy(known[key])
-
-        return classmethod(reading)
-
-    _replace(stack, api.API, "get", get)
+    _replace(stack, api.API, "get", lambda original: _server_remembered(watch.server, known, original))
     _replace(stack, api.API, "_record_action_start", lambda _: lambda *args, **kwargs: None)
     _replace(stack, objects.Instance, "save", lambda _: lambda self, *args, **kwargs: self.obj_reset_changes())
     for name in ("get_all_by_project", "get_all_by_project_and_user", "get_default_class", "get_all_class_by_name"):
-        _replace(stack, objects.Quotas, name, remembered)
-    _replace(stack, objects.BlockDeviceMappingList, "get_by_instance_uuid", remembered)
+        _replace(stack, objects.Quotas, name, lambda original: _rows_remembered(known, original))
+    _replace(
+        stack,
+        objects.BlockDeviceMappingList,
+        "get_by_instance_uuid",
+        lambda original: _rows_remembered(known, original),
+    )
+    _replace(stack, validators._SchemaValidator, "__init__", lambda original: _validator_remembered(known, original))
+    _replace(stack, oslo_policy.Enforcer, "load_rules", lambda _: lambda self, force_reload=False: None)
+
+
+def _server_remembered(server: str, known: dict[Any, Any], original: Any) -> Any:
+    def get(self: Any, context: Any, instance_id: str, *args: Any, **kwargs: Any) -> Any:
+        if instance_id != server:
+            return original(self, context, instance_id, *args, **kwargs)
+        # Whether this caller may see the server is the database's to say; the answer is the same each time.
+        key = (instance_id, context.project_id, context.is_admin, repr((args, kwargs)))
+        if key not in known:
+            known[key] = original(self, context, instance_id, *args, **kwargs)
+            known[key].flavor  # noqa: B018  # loaded when first asked for
+        instance = copy.deepcopy(known[key])
+        instance._context = context
+        return instance
+
+    return get
+
+
+def _rows_remembered(known: dict[Any, Any], original: Any) -> Any:
+    function = original.__func__
+
+    def read(cls: Any, context: Any, *args: Any, **kwargs: Any) -> Any:
+        key = (function, repr((args, kwargs)))
+        if key not in known:
+            known[key] = function(cls, context, *args, **kwargs)
+        return copy.deepcopy(known[key])
+
+    return classmethod(read)
+
+
+def _validator_remembered(known: dict[Any, Any], original: Any) -> Any:
+    def init(self: Any, schema: Any, *args: Any, **kwargs: Any) -> None:
+        key = (id(schema), repr((args, kwargs)))
+        if key not in known:
+            original(self, schema, *args, **kwargs)
+            known[key] = (schema, vars(self).copy())
+        vars(self).update(known[key][1])
+
+    return init
