@@ -3,10 +3,13 @@ PYTHON ?= python3
 PORT ?= $(if $(filter gateway,$(MAKECMDGOALS)),8775,8774)
 COMPUTE_URL ?=
 ARGS ?=
+N ?= 10000
+SECONDS ?= 60
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
 .PHONY: help demo gateway test lint bench clean
+.PHONY: help demo test lint bench search fuzz clean
 
 help:
 	@echo "make demo   a real Nova with the filter in its pipeline on 127.0.0.1:$(PORT), with a short tour"
@@ -16,6 +19,9 @@ help:
 	@echo "make test   all tests: unit tests on every Python found, then everything with a real Nova"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  what the filter costs a request, beside others"
+	@echo "make search the search for a counter-example, on a real Nova: N=1000000 requests, goes on where it was stopped"
+	@echo "            (PLANTS=5 plants mistakes instead, and counts over 5 seeds until each is found)"
+	@echo "make fuzz   coverage-guided fuzzing of what reads requests (SECONDS=600, Python 3.11 to 3.13 on Linux)"
 	@echo "make clean  remove what these set up"
 
 demo: .venv/ready
@@ -35,6 +41,13 @@ lint: .venv/ready
 
 bench: .venv/ready
 	@$(BIN)/python -W ignore -m tests.benchmarks.bench --page docs
+
+search: .venv/ready
+	@$(BIN)/python -W ignore -m tests.nova.search $(if $(PLANTS),--plants $(PLANTS),--examples $(N))
+
+fuzz: .venv/ready
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c tests/constraints.txt -e '.[fuzz]'
+	@$(BIN)/python -m tests.fuzz.fuzz -max_total_time=$(SECONDS)
 
 clean:
 	rm -rf .venv .venv-* build dist *.egg-info

@@ -190,7 +190,7 @@ def _is_deep(body: bytes, document: Any) -> bool:
         return False
     level = [document]
     for _ in range(_MOST_NESTING):
-        level = [child for each in level for child in _children(each)]
+        level = [child for each in level for child in _children(each) if type(child) in (dict, list)]
         if not level:
             return False
     return True
@@ -240,7 +240,8 @@ def _content_length(environ: WSGIEnvironment) -> int | None:
     # server they may not be, and then the two would not agree where the body ends.
     if not (text.isascii() and text.isdigit()):
         raise fault.Fault(400, _MALFORMED)
-    return int(text) if len(text) < 20 else sys.maxsize  # int() is slow, then refuses, for thousands of digits
+    digits = text.lstrip("0") or "0"
+    return int(digits) if len(digits) < 20 else sys.maxsize  # int() is slow, then refuses, for thousands of digits
 
 
 def _read(stream: IO[bytes], size: int) -> bytes:

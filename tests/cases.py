@@ -263,6 +263,8 @@ CASES: tuple[Case, ...] = (
     Case("another member", image(instance="x"), nova=(400, 202)),
     Case("another member, nested", b'{"createImage": {"name": "x", "m": ' + b"[" * 97 + b"]" * 97 + b"}}",
          forwarded=image("x", m=json.loads("[" * 97 + "]" * 97)), nova=(400, 202)),
+    Case("another member, nested 100 levels deep", b'{"createImage": {"name": "x", "m": ' + b"[" * 98 + b"1" + b"]" * 98
+         + b"}}", forwarded=image("x", m=json.loads("[" * 98 + "1" + "]" * 98)), nova=(400, 202)),
     Case("another member, a big number", b'{"createImage": {"name": "x", "n": 1e400}}',
          forwarded=image("x", n=float("inf")), nova=(400, 202)),
 )  # fmt: skip

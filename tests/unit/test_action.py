@@ -60,6 +60,14 @@ def test_a_bad_length(method: str, target: str, length: str, expected: tuple[int
     assert guarded.bodies == []
 
 
+@pytest.mark.parametrize("zeros", [1, 20, 5000])
+def test_zeros_in_front_of_a_length_count_for_nothing(zeros: int) -> None:
+    guarded = Guarded()
+    assert guarded.post(GOOD, CONTENT_LENGTH="0" * zeros + str(len(GOOD))).status_int == 202
+    assert guarded.post(b"x", "/v2.1/servers", CONTENT_LENGTH="0" * zeros).status_int == 202
+    assert guarded.bodies == [GOOD.replace(b": ", b":").replace(b", ", b","), b""]
+
+
 def test_over_the_limit_nothing_is_read() -> None:
     stream = Drip(b"x" * 10)
     response = Guarded().post(b"", CONTENT_LENGTH=str(LIMIT + 1), **{"wsgi.input": stream})
