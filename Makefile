@@ -8,8 +8,7 @@ SECONDS ?= 60
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help demo gateway test lint bench clean
-.PHONY: help demo test lint bench search fuzz clean
+.PHONY: help demo gateway test lint bench search fuzz clean
 
 help:
 	@echo "make demo   a real Nova with the filter in its pipeline on 127.0.0.1:$(PORT), with a short tour"

@@ -9,9 +9,8 @@ def main() -> int:
     """The program ``imagefilter``."""
     try:
         from imagefilter.cli import app  # noqa: PLC0415
+
+        return app.main()
     except ImportError as error:
-        sys.stderr.write(
-            f"imagefilter: the commands need a library: {error}. Install it: pip install 'imagefilter[tools]'\n"
-        )
+        sys.stderr.write(f"imagefilter: a library is missing: {error}. Install it: pip install 'imagefilter[tools]'\n")
         return 2
-    return app.main()

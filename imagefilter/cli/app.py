@@ -4,40 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from cliff.app import App
 from cliff.commandmanager import CommandManager
 
-from imagefilter.cli import audit, check, explain, follow, replay, report, show
-from imagefilter.cli import check, explain, relay, show
-
-_COMMANDS: dict[str, Any] = {
-    "audit follow": follow.AuditFollow,
-    "audit replay": replay.AuditReplay,
-    "audit report": report.AuditReport,
-    "audit list": audit.AuditList,
-    "audit show": audit.AuditShow,
-    "audit summary": audit.AuditSummary,
-    "check config": check.CheckConfig,
-    "check pipeline": check.CheckPipeline,
-    "explain": explain.Explain,
-    "relay": relay.Relay,
-    "show config": show.ShowConfig,
-}
-
 
 class Imagefilter(App):
-    """Cliff's application: help, output formats, and exit statuses."""
+    """Cliff's application: help, output formats, and exit statuses.
+
+    The commands are entry points (``setup.cfg``), so that each is loaded, with the libraries it needs, when it is run.
+    """
 
     def __init__(self) -> None:
-        commands = CommandManager("imagefilter.cli")
-        for name, command in _COMMANDS.items():
-            commands.add_command(name, command)
         super().__init__(
             description="Commands for operators of imagefilter, the filter in front of the OpenStack compute API.",
             version="0.1.0",
-            command_manager=commands,
+            command_manager=CommandManager("imagefilter.cli"),
             deferred_help=True,
         )
 

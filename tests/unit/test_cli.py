@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -272,3 +274,19 @@ def test_the_filter_does_not_need_the_commands_library() -> None:
 
     code = "import sys; sys.modules['cliff'] = None; import imagefilter; imagefilter.filter_factory({})(None)"
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+WITHOUT = "import sys; sys.modules.update(duckdb=None, plotly=None); sys.argv[0] = 'imagefilter'; "
+
+
+@pytest.mark.parametrize(("args", "status"), [(["check", "config"], 0), (["audit", "list"], 2), (["--help"], 0)])
+def test_only_the_command_that_needs_a_library_misses_it(tmp_path: Path, args: list[str], status: int) -> None:
+    """Nova's virtualenv holds cliff, and neither DuckDB nor plotly."""
+    config = tmp_path / "imagefilter.conf"
+    config.write_text("[imagefilter]\nmetadata_items = 5\n")
+    code = WITHOUT + "from imagefilter.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, *args, *([str(config)] if args[0] == "check" else [])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    assert ("Install it: pip install 'imagefilter[tools]'" in done.stderr) == (status == 2)
+    assert "Traceback" not in done.stderr
