@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import EntryPoint
 
 from cliff.app import App
 from cliff.commandmanager import CommandManager
 
+_COMMANDS = {
+    "audit follow": "follow:AuditFollow",
+    "audit list": "audit:AuditList",
+    "audit replay": "replay:AuditReplay",
+    "audit report": "report:AuditReport",
+    "audit show": "audit:AuditShow",
+    "audit summary": "audit:AuditSummary",
+    "check config": "check:CheckConfig",
+    "check pipeline": "check:CheckPipeline",
+    "explain": "explain:Explain",
+    "relay": "relay:Relay",
+    "show config": "show:ShowConfig",
+}
+
 
 class Imagefilter(App):
-    """Cliff's application: help, output formats, and exit statuses.
-
-    The commands are entry points (``setup.cfg``), so that each is loaded, with the libraries it needs, when it is run.
-    """
+    """Cliff's application: help, output formats, and exit statuses."""
 
     def __init__(self) -> None:
+        commands = CommandManager("imagefilter.cli")
+        for name, where in _COMMANDS.items():
+            # As an entry point each is loaded, with the libraries that it needs, only when it is run.
+            commands.commands[name] = EntryPoint(name, f"imagefilter.cli.{where}", "imagefilter.cli")
         super().__init__(
             description="Commands for operators of imagefilter, the filter in front of the OpenStack compute API.",
             version="0.1.0",
-            command_manager=CommandManager("imagefilter.cli"),
+            command_manager=commands,
             deferred_help=True,
         )
 
