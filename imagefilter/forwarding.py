@@ -67,7 +67,7 @@ def target_of(environ: WSGIEnvironment) -> str:
 
     :raises Fault: 400 for a target that is no path: ``OPTIONS *``.
     """
-    path = _mount(environ) + environ.get("PATH_INFO", "")
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     meant = path.encode("latin-1")
     written = (environ.get("RAW_URI") or environ.get("REQUEST_URI") or "").partition("?")[0]
     # Not if it is an absolute URI, if a middleware changed the path, or if a server reads escapes in a way of its own.
@@ -82,6 +82,10 @@ def target_of(environ: WSGIEnvironment) -> str:
 def request_headers(environ: WSGIEnvironment) -> dict[str, str]:
     """The headers of a request to the compute API, without those that frame its body."""
     dropped = _NEVER_SENT.union(_named_in(environ.get("HTTP_CONNECTION", "")))
+    if environ.get("SCRIPT_NAME"):
+        # http_proxy_to_wsgi puts it before the path, where the filter may have read a project in it. So it goes on there:
+        # taken out of the path again, it would let a client choose the project that he is judged as.
+        dropped = dropped.union(("x-forwarded-prefix",))
     headers = {"user-agent": SKIP_HEADER, "accept-encoding": SKIP_HEADER}  # urllib3's and http.client's own
     for key, text in environ.items():
         if key[:5] == "HTTP_" and (name := key[5:].replace("_", "-").lower()) not in dropped:
@@ -125,12 +129,6 @@ def length_of(response: BaseHTTPResponse) -> int | None:
     lengths = {text.strip() for text in response.headers.get("content-length", "").split(",")}
     text = lengths.pop()
     return int(text) if not lengths and text.isascii() and text.isdigit() else None
-
-
-def _mount(environ: WSGIEnvironment) -> str:
-    """Where the pipeline is mounted. What http_proxy_to_wsgi puts before it goes on as the header that it came from."""
-    mount: str = environ.get("SCRIPT_NAME", "")
-    return mount.removeprefix(environ.get("HTTP_X_FORWARDED_PREFIX", ""))
 
 
 def _query(text: str) -> str:
