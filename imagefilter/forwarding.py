@@ -83,8 +83,8 @@ def request_headers(environ: WSGIEnvironment) -> dict[str, str]:
     """The headers of a request to the compute API, without those that frame its body."""
     dropped = _NEVER_SENT.union(_named_in(environ.get("HTTP_CONNECTION", "")))
     if environ.get("SCRIPT_NAME"):
-        # http_proxy_to_wsgi puts it before the path, where the filter may have read a project in it. So it goes on there:
-        # taken out of the path again, it would let a client choose the project that he is judged as.
+        # http_proxy_to_wsgi puts it before the path, where the filter may have read a project in it. So it goes on
+        # there: taken out of the path again, it would let a client choose the project that he is judged as.
         dropped = dropped.union(("x-forwarded-prefix",))
     headers = {"user-agent": SKIP_HEADER, "accept-encoding": SKIP_HEADER}  # urllib3's and http.client's own
     for key, text in environ.items():
