@@ -53,6 +53,9 @@ IDENTITY_HEADERS = frozenset(
     )
 )
 
+_NAME = re.compile(r"[a-z0-9!#$%&'*+.^`|~-]+")  # RFC 9110, 5.6.2; an underscore has become a hyphen
+_BREAK = re.compile(r"[\r\n\0]")
+
 _NEVER_SENT = _HOP_BY_HOP | _OURS | IDENTITY_HEADERS
 
 # A path and a query that urllib3 leaves as they are (it writes escapes in capitals). A "%" that begins no escape would
@@ -80,7 +83,10 @@ def target_of(environ: WSGIEnvironment) -> str:
 
 
 def request_headers(environ: WSGIEnvironment) -> dict[str, str]:
-    """The headers of a request to the compute API, without those that frame its body."""
+    """The headers of a request to the compute API, without those that frame its body.
+
+    :raises Fault: 400 for one that a server should never have handed on: "Transfer-Encoding " might frame a body yet.
+    """
     dropped = _NEVER_SENT.union(_named_in(environ.get("HTTP_CONNECTION", "")))
     if environ.get("SCRIPT_NAME"):
         # http_proxy_to_wsgi puts it before the path, where the filter may have read a project in it. So it goes on
@@ -96,6 +102,8 @@ def request_headers(environ: WSGIEnvironment) -> dict[str, str]:
     if request_id:
         headers["x-openstack-request-id"] = request_id
     headers.update(_forwarded(environ))
+    if any(not _NAME.fullmatch(name) or _BREAK.search(text) for name, text in headers.items()):
+        raise Fault(400, "Malformed request header.")
     return headers
 
 

@@ -197,6 +197,29 @@ def test_without_a_request_id_of_ones_own_the_clients_goes_on() -> None:
     assert headers["x-openstack-request-id"] == "anything"
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("TRANSFER_ENCODING ", "chunked"),
+        ("A:B", "c"),
+        ("", "c"),
+        ("A\r\nB", "c"),
+        ("A", "b\r\n c"),
+        ("A", "b\nc"),
+        ("A", "\0"),
+    ],
+)
+def test_a_header_that_no_server_should_hand_on(header: tuple[str, str]) -> None:
+    with pytest.raises(Fault, match="Malformed request header"):
+        request_headers(environ_of("GET", "/", **{f"HTTP_{header[0]}": header[1]}))
+
+
+@pytest.mark.parametrize("key", ["CONTENT_TYPE", "HTTP_HOST", "HTTP_X_FORWARDED_FOR", "REMOTE_ADDR"])
+def test_nor_may_those_that_are_said_anew(key: str) -> None:
+    with pytest.raises(Fault, match="Malformed request header"):
+        request_headers(environ_of("POST", "/", **{key: "a\r\n b"}))
+
+
 def test_no_host_is_no_header() -> None:
     assert "host" not in request_headers(environ_of("GET", "/", HTTP_HOST=""))
 
