@@ -53,6 +53,11 @@ IDENTITY_HEADERS = frozenset(
     )
 )
 
+_NAME = re.compile(r"[a-z0-9!#$%&'*+.^`|~-]+")  # RFC 9110, 5.6.2; an underscore has become a hyphen
+_BREAK = re.compile(r"[\r\n\0]")
+
+_NEVER_SENT = _HOP_BY_HOP | _OURS | IDENTITY_HEADERS
+
 # A path and a query that urllib3 leaves as they are (it writes escapes in capitals). A "%" that begins no escape would
 # make it encode all others once more.
 _PLAIN_PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
@@ -65,7 +70,7 @@ def target_of(environ: WSGIEnvironment) -> str:
 
     :raises Fault: 400 for a target that is no path: ``OPTIONS *``.
     """
-    path = _mount(environ) + environ.get("PATH_INFO", "")
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     meant = path.encode("latin-1")
     written = (environ.get("RAW_URI") or environ.get("REQUEST_URI") or "").partition("?")[0]
     # Not if it is an absolute URI, if a middleware changed the path, or if a server reads escapes in a way of its own.
@@ -78,18 +83,27 @@ def target_of(environ: WSGIEnvironment) -> str:
 
 
 def request_headers(environ: WSGIEnvironment) -> dict[str, str]:
-    """The headers of a request to the compute API, without those that frame its body."""
-    # urllib3 and http.client would add these three with values of their own.
-    headers = {"user-agent": SKIP_HEADER, "accept-encoding": SKIP_HEADER}
-    headers.update((key[5:].replace("_", "-").lower(), text) for key, text in environ.items() if key[:5] == "HTTP_")
-    dropped = _HOP_BY_HOP | _OURS | IDENTITY_HEADERS | _named_in(headers.get("connection", ""))
-    headers = {name: text for name, text in headers.items() if name not in dropped}
+    """The headers of a request to the compute API, without those that frame its body.
+
+    :raises Fault: 400 for one that a server should never have handed on: "Transfer-Encoding " might frame a body yet.
+    """
+    dropped = _NEVER_SENT.union(_named_in(environ.get("HTTP_CONNECTION", "")))
+    if environ.get("SCRIPT_NAME"):
+        # http_proxy_to_wsgi puts it before the path, where the filter may have read a project in it. So it goes on
+        # there: taken out of the path again, it would let a client choose the project that he is judged as.
+        dropped = dropped.union(("x-forwarded-prefix",))
+    headers = {"user-agent": SKIP_HEADER, "accept-encoding": SKIP_HEADER}  # urllib3's and http.client's own
+    for key, text in environ.items():
+        if key[:5] == "HTTP_" and (name := key[5:].replace("_", "-").lower()) not in dropped:
+            headers[name] = text
     given = (("host", "HTTP_HOST"), ("content-type", "CONTENT_TYPE"))
     headers.update((name, environ[key]) for name, key in given if environ.get(key))
     request_id = _global_request_id(environ)
     if request_id:
         headers["x-openstack-request-id"] = request_id
     headers.update(_forwarded(environ))
+    if any(not _NAME.fullmatch(name) or _BREAK.search(text) for name, text in headers.items()):
+        raise Fault(400, "Malformed request header.")
     return headers
 
 
@@ -109,10 +123,9 @@ def answer_headers(environ: WSGIEnvironment, response: BaseHTTPResponse, length:
 
     :param length: of the body, if it is known.
     """
-    named = _named_in(response.headers.get("connection", ""))
-    dropped = _HOP_BY_HOP | named | {"content-length"}
+    dropped = _HOP_BY_HOP.union(_named_in(response.headers.get("connection", "")), ("content-length",))
     if environ.get("openstack.request_id"):  # the client is told ours; Nova's own is X-Compute-Request-Id as well
-        dropped |= {"x-openstack-request-id"}
+        dropped = dropped.union(("x-openstack-request-id",))
     headers = [(name, _unfolded(text)) for name, text in response.headers.iteritems() if name.lower() not in dropped]
     return headers if length is None else [*headers, ("Content-Length", str(length))]
 
@@ -126,18 +139,12 @@ def length_of(response: BaseHTTPResponse) -> int | None:
     return int(text) if not lengths and text.isascii() and text.isdigit() else None
 
 
-def _mount(environ: WSGIEnvironment) -> str:
-    """Where the pipeline is mounted. What http_proxy_to_wsgi puts before it goes on as the header that it came from."""
-    mount: str = environ.get("SCRIPT_NAME", "")
-    return mount.removeprefix(environ.get("HTTP_X_FORWARDED_PREFIX", ""))
-
-
 def _query(text: str) -> str:
     return quote(_STRAY_PERCENT.sub("%25", text).encode("latin-1"), _SAFE + "?%")
 
 
-def _named_in(connection: str) -> frozenset[str]:
-    return frozenset(name.strip().lower() for name in connection.split(","))
+def _named_in(connection: str) -> Iterable[str]:
+    return [name.strip().lower() for name in connection.split(",")] if connection else ()
 
 
 def _global_request_id(environ: WSGIEnvironment) -> str | None:
@@ -162,4 +169,4 @@ def _forwarded(environ: WSGIEnvironment) -> Iterable[tuple[str, str]]:
 
 def _unfolded(text: str) -> str:
     """A header's value in one line (RFC 9112, 5.2)."""
-    return re.sub(r"[\r\n]+[ \t]*", " ", text)
+    return re.sub(r"[\r\n]+[ \t]*", " ", text) if "\n" in text or "\r" in text else text

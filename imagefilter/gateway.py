@@ -56,12 +56,12 @@ _REPEATABLE = frozenset(("GET", "HEAD", "OPTIONS"))
 class Gateway:
     """A WSGI application that forwards each request to the compute API.
 
-    :param connect: makes a pool of connections to it.
+    :param connect: makes a pool of connections to it; takes the settings of one.
     """
 
     __slots__ = ("_connect", "_kept")
 
-    def __init__(self, connect: Callable[[], HTTPConnectionPool]) -> None:
+    def __init__(self, connect: Callable[..., HTTPConnectionPool]) -> None:
         self._connect = connect
         self._kept = connect()
 
@@ -86,7 +86,7 @@ class Gateway:
         # A server that answers without having read the body may take the rest of it for another request, which nobody
         # has judged, if the connection goes on. And a connection that nobody kept can't turn out to be closed.
         request[3]["connection"] = "close"
-        own = self._connect()
+        own = self._connect(maxsize=1)
         return _Answer(_send(own, request), own)
 
     def _send_again_if_closed(self, request: _Request) -> BaseHTTPResponse:

@@ -34,7 +34,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")  # the second one of [an IPv6 address]
 
 
-def connector(given: Mapping[str, str], place: str) -> Callable[[], HTTPConnectionPool]:
+def connector(given: Mapping[str, str], place: str) -> Callable[..., HTTPConnectionPool]:
     """Resolve options into what makes pools of connections to the compute API.
 
     The environment is no source: neither its proxies nor its certificates count.

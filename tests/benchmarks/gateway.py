@@ -30,6 +30,7 @@ from tests.gateway.servers import ROOT, Gateway, ask, free_port, serve_gateway, 
 MIXED, READS, ACTIONS = "95 % GET", "GET", "createImage"
 WORKERS, THREADS = 2, 16
 MB = 1024 * 1024
+QUIETLY: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
 UPSTREAM = "BENCHMARK_COMPUTE_PORT"
 
 NGINX = """

@@ -168,7 +168,12 @@ def serve_gateway(
     variables = {**os.environ, "IMAGEFILTER_PASTE": str(paste), **(environ or {})}
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", *command], env=variables, cwd=ROOT, stdout=out, stderr=out
+            [sys.executable, "-W", "ignore", "-m", *command],
+            env=variables,
+            cwd=ROOT,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
         )
     try:
         wait_for(port, process, log)
@@ -226,13 +231,13 @@ def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a server as systemd does."""
+    """End a server, which is the leader of its session, as systemd does."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:
         process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # its workers too
         process.wait()
         raise
 

@@ -190,11 +190,20 @@ def test_a_request_through_a_front(
     assert address == ("203.0.113.7" if proxied else "127.0.0.1")
 
 
-def test_a_prefix_that_the_front_took_away(server: str, upstream: Upstream, gateways: Callable[..., Gateway]) -> None:
-    gateway = gateways(server=server, compute_url=upstream.url, proxied=True)
+def test_a_prefix_that_the_front_took_away(gateway: Gateway, upstream: Upstream) -> None:
     gateway.ask("GET", "/v2.1/servers", headers={"X-Forwarded-Prefix": "/compute"})
     asked = one(upstream)
     assert (asked.line.split()[1], asked.header("x-forwarded-prefix")) == ("/v2.1/servers", "/compute")
+
+
+def test_a_prefix_can_not_choose_the_project(server: str, upstream: Upstream, gateways: Callable[..., Gateway]) -> None:
+    """Without auth_token the project is the one in the path; Nova, which refuses another's, must see it there too."""
+    gateway = gateways(server=server, compute_url=upstream.url, proxied=True)
+    headers = {"X-Forwarded-Prefix": "/0123456789abcdef", "Accept": "application/json;version=2.1/x"}
+    gateway.ask("POST", f"/servers/{SERVER}/action", image(), headers)
+    asked = one(upstream)
+    assert asked.line.split()[1] == f"/0123456789abcdef/servers/{SERVER}/action"
+    assert asked.header("x-forwarded-prefix") is None
 
 
 GLOBAL = "req-11111111-2222-4333-8444-555555555555"
