@@ -516,6 +516,19 @@ def reachable(port: int) -> bool:
         return False
 
 
+def test_a_backlog_is_never_told_as_no_lag(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even between two records: an alert would begin anew each time that Prometheus came just then."""
+    write(folder.journal, *[record(n) for n in range(20)])
+    running = relay.Relay(settings_of(folder), State({}, {}), Publisher(), None)  # type: ignore[arg-type]
+    seen: list[Any] = []
+    running._save = lambda *args, **kwargs: seen.append(  # type: ignore[method-assign]
+        running.progress()[str(folder.journal)].pending_since
+    )
+    running.run(once=True)
+    assert None not in seen[:20]
+    assert seen[-1] is None
+
+
 def test_health_says_what_can_not_be_written(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     write(folder.journal, record(1))
     monkeypatch.setattr(os, "replace", lambda *args: (_ for _ in ()).throw(OSError(28, "No space left on device")))
