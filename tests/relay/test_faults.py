@@ -153,10 +153,9 @@ def test_a_disk_that_is_full_under_the_checkpoint(broker: Broker, tmp_path: Path
             write(folder.journal, *map(record, range(1, 30)))
             until(lambda: "No space left on device" in folder.log.read_text())
             assert folder.checkpoint.read_bytes() == before, "the old one, whole"
-            seen = len(consumer.all())
-            write(folder.journal, record(30))
-            time.sleep(1)
-            assert len(consumer.all()) == seen, "what can't be noted is not done"
+            write(folder.journal, last := record(30))
+            time.sleep(2)
+            assert last["id"] not in consumer.firsts(), "what can't be noted is not done"
             relay.kill()
         (disk / "filler").unlink()
         with relaying(folder) as relay:
@@ -194,8 +193,8 @@ def test_a_relay_that_is_killed_a_hundred_times_while_the_journal_rotates(broker
 
 def progress(consumer: Consumer, rng: random.Random) -> None:
     """Wait until some records have come, or none, or for some time."""
-    wanted = consumer.size() + rng.choice((0, 1, 2000, 10000, 40000))
-    deadline = time.monotonic() + rng.random() * 2
+    wanted = consumer.size() + rng.choice((0, 1, 2000, 10000))
+    deadline = time.monotonic() + rng.random()
     while consumer.size() < wanted and time.monotonic() < deadline:
         time.sleep(0.005)
 

@@ -612,13 +612,16 @@ def test_each_record_once_and_in_order_whatever_happens(fast: Path, seed: int) -
             if ended:
                 stop.set()
                 rotator.join()
-            seen.extend(follower.read(once=ended))
-            if ended:
-                break
-            if seen and rng.random() < 0.3:  # die, and come back with an older checkpoint
-                restarts += 1
-                del seen[rng.randrange(max(0, len(seen) - 50), len(seen)) + 1 :]
-                follower = Follower(path, again(seen[-1].position))
+            for line in follower.read(once=ended):
+                seen.append(line)
+                if rng.random() < 0.02:  # die, and come back with an older checkpoint
+                    restarts += 1
+                    del seen[rng.randrange(max(0, len(seen) - 50), len(seen)) + 1 :]
+                    follower = Follower(path, again(seen[-1].position))
+                    break
+            else:
+                if ended:
+                    break
             time.sleep(rng.random() * 0.02)
     finally:
         stop.set()
