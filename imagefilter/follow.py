@@ -19,6 +19,7 @@ LOG = logging.getLogger(__name__)
 
 _TRIES = 10
 _FEW = 100
+_LOCK_WAIT = 0.01
 
 
 class Position(NamedTuple):
@@ -47,6 +48,7 @@ class Follower:
         self._files = Files(path)
         self._current: Reader | None = None
         self._previous: Reader | None = None  # a writer that opened it before it was renamed may come late
+        self._locked_since: float | None = None
 
     def read(self, once: bool = False) -> Iterator[Line]:
         """All lines that are there now; call it again for what comes later.
@@ -66,10 +68,9 @@ class Follower:
                 break
             if not live:
                 done = yield from self._finish()
+                self._note_lock(held=not done)
                 if not done and not once:
                     break
-                if not done:
-                    self._wait()
         if once:
             yield from self._unfinished()
 
@@ -206,15 +207,15 @@ class Follower:
         self._use(None, current if is_plain(current.path) else None)
         return True
 
-    def _wait(self) -> None:
-        """Wait for a writer to give back its lock on a file that was rotated away."""
-        current = self._current
-        assert current
-        deadline = time.monotonic() + LOCK_SECONDS
-        while is_locked(current.stream.fileno()):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"another process has held the lock on {current.path} for {LOCK_SECONDS:g} s")
-            time.sleep(0.01)
+    def _note_lock(self, held: bool) -> None:
+        """A writer that is at its last line needs microseconds: it was stopped, or it is no writer."""
+        if not held:
+            self._locked_since = None
+            return
+        self._locked_since = self._locked_since or time.monotonic()
+        if time.monotonic() - self._locked_since > LOCK_SECONDS:
+            raise TimeoutError(f"a process has held the lock on a rotated {self.path} for over {LOCK_SECONDS:g} s")
+        time.sleep(_LOCK_WAIT)
 
     def _pruned(self, done: dict[str, int]) -> dict[str, int]:
         """Without files that are gone; not at once, for a file may be missed by a listing while it is renamed."""

@@ -140,6 +140,8 @@ class Relay:
             self._tell(each, f"it can't be read: {error}")
             return False
         self._tell(each, "")
+        if each.published is before:  # not before: while there is a backlog its age is never 0
+            each.pending_since = None
         return each.published is not before
 
     def _tell(self, each: _Journal, trouble: str) -> None:
@@ -160,7 +162,6 @@ class Relay:
             self._publish(each, line.record, line.raw, once)
             for key, value in counts_of(line.record):
                 self._counts[key] += value  # type: ignore[assignment]
-        each.pending_since = None
         each.published = line.position
         self._save(at_once=False)
 

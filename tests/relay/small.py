@@ -8,7 +8,6 @@ import datetime
 import functools
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -81,12 +80,18 @@ class Folder:
         rabbit = "[oslo_messaging_rabbit]\nheartbeat_timeout_threshold = 4\n"
         self.config.write_text(f"[imagefilter]\nmode = warn\n[imagefilter_relay]\n{lines}{rabbit}")
 
-    def run(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The command itself, until it ends."""
         command = [sys.executable, "-W", "ignore", "-m", "imagefilter.cli.app", "relay"]
         command += ["--config-file", str(self.config), *arguments]
-        environ = {**os.environ, **(env or {})}
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=120, env=environ)
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=300)
+
+    def run(self, *arguments: str) -> tuple[int | None, str]:
+        """The same in a forked process: its exit status, and what it said."""
+        before = self.log.stat().st_size
+        with relaying(self, *arguments) as running:
+            status = running.wait(300)
+        return status, self.log.read_text()[before:]
 
 
 class Running:
@@ -105,7 +110,7 @@ class Running:
         self.signal(signal.SIGKILL)
         self._process.join()
 
-    def wait(self, seconds: float = 60) -> int | None:
+    def wait(self, seconds: float = 240) -> int | None:
         """Its exit status."""
         self._process.join(seconds)
         return self._process.exitcode
@@ -141,6 +146,10 @@ class Consumer:
         with open(path.with_suffix(".log"), "ab") as log:
             self._process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
 
+    def size(self) -> int:
+        """In bytes, of what came."""
+        return self._path.stat().st_size
+
     def all(self) -> list[dict[str, Any]]:
         """Every notification, in the order in which they came."""
         lines = self._path.read_bytes().split(b"\n")
@@ -165,13 +174,9 @@ def ids(journal: Path) -> list[str]:
     return [json.loads(line)["id"] for line in journal.read_bytes().splitlines()]
 
 
-def until(condition: Callable[[], Any], seconds: float = 60) -> None:
+def until(condition: Callable[[], Any], seconds: float = 240) -> None:
     """Wait for something."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never came"
         time.sleep(0.05)
-
-
-def clean(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
