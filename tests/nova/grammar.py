@@ -34,7 +34,7 @@ class Request(NamedTuple):
 
     @property
     def is_chunked(self) -> bool:
-        return bool(self.environ.get("HTTP_TRANSFER_ENCODING")) and not self.environ.get("CONTENT_LENGTH", "x")
+        return dict(self.environ) == words.CHUNKED
 
     @property
     def fits_http(self) -> bool:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from unittest.mock import patch
 
-from imagefilter import action, filter
+from imagefilter import action
+from imagefilter import filter as pipeline
 
 
 @contextlib.contextmanager
@@ -18,7 +19,7 @@ def _servers_only() -> Iterator[None]:
     def recognise(environ: dict[str, Any], body: bytes, actions: Mapping[str, bytes]) -> Any:
         return action.recognise(environ, body, actions) if "servers" in action._segments(environ) else None
 
-    with patch.object(filter, "recognise", recognise):
+    with patch.object(pipeline, "recognise", recognise):
         yield
 
 
@@ -30,7 +31,7 @@ def _path_only() -> Iterator[None]:
         ours = environ["REQUEST_METHOD"] == "POST" and action._is_action_path(action._segments(environ))
         return action.recognise(environ, body, actions) if ours else None
 
-    with patch.object(filter, "recognise", recognise):
+    with patch.object(pipeline, "recognise", recognise):
         yield
 
 
@@ -45,7 +46,7 @@ def _clients_bytes() -> Iterator[None]:
     def replay(environ: dict[str, Any], body: bytes) -> None:
         action.replay(environ, environ["client's bytes"])
 
-    with patch.object(filter, "recognise", recognise), patch.object(filter, "replay", replay):
+    with patch.object(pipeline, "recognise", recognise), patch.object(pipeline, "replay", replay):
         yield
 
 
@@ -56,7 +57,7 @@ def _loads_bytes() -> Any:
 
 def _skip_put() -> Any:
     """PUT is taken for a method that runs no action."""
-    return patch.object(filter, "UNREAD_METHODS", filter.UNREAD_METHODS | {"PUT"})
+    return patch.object(pipeline, "UNREAD_METHODS", pipeline.UNREAD_METHODS | {"PUT"})
 
 
 Plant = Callable[[], contextlib.AbstractContextManager[Any]]

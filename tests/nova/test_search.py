@@ -21,7 +21,7 @@ from tests.nova.search import Find, Search, count_until_caught, finds, in_proces
 from tests.nova.watched import Send, over_http, watched
 from tests.nova.written import write
 
-SEEDS = range(20)  # of 100 examples each
+SEEDS = range(10)  # of 200 examples each
 BY_NAME = {policy.name: policy for policy in POLICIES}
 
 
@@ -34,7 +34,7 @@ def search(cloud: Cloud) -> Iterator[Search]:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_there_is_no_counter_example(search: Search, seed: int) -> None:
     before = search.happened.copy()
-    found = search.run(100, seed)
+    found = search.run(200, seed)
     assert found is None, f"seed {seed}: {found and json.dumps(found.to_json(), indent=1)}"
     happened = search.happened - before
     # A search that makes no images, or sees none refused, can find nothing.

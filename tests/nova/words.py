@@ -66,10 +66,13 @@ VERSION_NUMBERS = (
 VERSION_FORMS = (
     "compute {}", "compute  {}", "compute {}, compute 2.1", "volume 3.1, compute {}", "{}", "nova {}", "",
 )
+CHUNKED: Mapping[str, Any] = {
+    "CONTENT_LENGTH": None, "wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked",
+}
 FRAMINGS: tuple[Mapping[str, Any], ...] = (
     {"CONTENT_LENGTH": None}, {"CONTENT_LENGTH": ""}, {"CONTENT_LENGTH": None, "wsgi.input_terminated": True},
     {"CONTENT_LENGTH": "", "wsgi.input_terminated": True},
-    {"CONTENT_LENGTH": None, "wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"},
+    CHUNKED,
     {"CONTENT_LENGTH": None, "HTTP_TRANSFER_ENCODING": "chunked"},
     {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"},
     {"HTTP_TRANSFER_ENCODING": "gzip, chunked"}, {"wsgi.input_terminated": False, "CONTENT_LENGTH": None},

@@ -22,7 +22,7 @@ def test_every_door_has_its_proof() -> None:
     rows = [
         row
         for row in page.splitlines()
-        if row.startswith("| ") and not row.startswith(("| door", "| mistake", "| wants"))
+        if row.startswith("| ") and not row.startswith(("| door", "| mistake", "| wants", "| planted"))
     ]
     assert len(rows) >= 40
     assert not [row for row in rows if "::" not in row]
