@@ -33,6 +33,7 @@ if NOVA >= 34:  # native threads, as nova-api and every service run; must be sai
 warnings.simplefilter("ignore")  # eventlet's, at the import of Nova
 
 import nova.tests.functional  # noqa: E402, F401  # chooses threads or eventlet: before all else
+from fixtures import MonkeyPatch  # noqa: E402
 from keystonemiddleware.fixture import AuthTokenFixture  # noqa: E402
 from nova import context as nova_context  # noqa: E402
 from nova import objects  # noqa: E402
@@ -88,6 +89,8 @@ class Cloud(integrated_helpers._IntegratedTestBase):
         self._keystone = self.useFixture(AuthTokenFixture())
         for token, (user, project, roles) in TOKENS.items():
             self._add_token(token, user, project, roles)
+        # A quota is only set for a project that Keystone knows, and all are.
+        self.useFixture(MonkeyPatch("nova.api.openstack.identity.verify_project_id", lambda *args: True))
         self._record_images()
         super()._setup_services()
 
