@@ -9,6 +9,13 @@ BIN = .venv/bin
 
 .DEFAULT_GOAL = help
 .PHONY: help demo gateway test lint bench search fuzz clean
+# The newest patch of each release that declares a Python the filter runs on; docs/novas.md says what passes.
+NOVAS = 34.0.0 33.0.2 32.2.1 31.3.1 30.3.0 29.4.0 28.3.1 27.5.1 26.3.0 25.3.0
+NOVA ?= $(firstword $(NOVAS))
+BIN = .venv/bin
+
+.DEFAULT_GOAL = help
+.PHONY: help demo test test-nova test-novas mutants lint bench clean
 
 help:
 	@echo "make demo   a real Nova with the filter in its pipeline on 127.0.0.1:$(PORT), with a short tour"
@@ -16,6 +23,8 @@ help:
 	@echo "make gateway COMPUTE_URL=http://...  the filter as a gateway in front of a compute API, on 127.0.0.1:8775"
 	@echo "            (PORT=... another port), for a first try: without auth_token, its records in a folder of its own"
 	@echo "make test   all tests: unit tests on every Python found, then everything with a real Nova"
+	@echo "make test-nova NOVA=32.2.1   the tests with a real Nova, of that release (make test-novas: of each from 25 to 34)"
+	@echo "make mutants   mutation tests of the modules that decide, about an hour"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  what the filter costs a request, beside others"
 	@echo "make search the search for a counter-example, on a real Nova: N=1000000 requests, goes on where it was stopped"
@@ -33,6 +42,17 @@ test: .venv/ready
 	@PYTHON=$(BIN)/python sh tests/every_python.sh
 	$(BIN)/python -m pytest -n auto
 
+test-nova:
+	@sh tests/one_nova.sh $(NOVA) $(ARGS)
+
+test-novas:
+	@for nova in $(NOVAS); do sh tests/one_nova.sh $$nova $(ARGS) || failed="$$failed $$nova"; done; \
+	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
+
+mutants: .venv-mutants/ready
+	nice -n 10 .venv-mutants/bin/mutmut run --max-children 1
+	.venv-mutants/bin/python -m tests.mutants
+
 lint: .venv/ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -49,7 +69,12 @@ fuzz: .venv/ready
 	@$(BIN)/python -m tests.fuzz.fuzz -max_total_time=$(SECONDS)
 
 clean:
-	rm -rf .venv .venv-* build dist *.egg-info
+	rm -rf .venv .venv-* build dist mutants *.egg-info
+
+.venv-mutants/ready: setup.cfg
+	$(PYTHON) -m venv --clear .venv-mutants
+	.venv-mutants/bin/python -m pip install -qq --disable-pip-version-check -e '.[test,mutation]'
+	@touch $@
 
 .venv/ready: setup.cfg tests/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Nova 34, which the tests run, needs Python 3.11 \

@@ -89,7 +89,9 @@ def project_id(case: Case) -> str | None:
 
 def project(case: Case) -> str | None:
     target = case.action.target
-    if not case.caller.vouched or not target or target.project_id in (None, case.caller.project_id):
+    if not case.caller.vouched or not target or target.project_id is None:
+        return None
+    if target.project_id == case.caller.project_id:
         return None
     return (
         f"Malformed request URL: URL's project_id '{_from_path(target.project_id)}'"
@@ -202,6 +204,6 @@ def kind_of(value: Any) -> str:
     return "null" if value is None else _JSON_TYPES[type(value)]
 
 
-def _from_path(segment: str | None) -> str:
+def _from_path(segment: str) -> str:
     """A path segment as the client wrote it: WSGI hands its bytes on as Latin-1."""
-    return shown((segment or "").encode("latin-1", "replace").decode("utf-8", "replace"))
+    return shown(segment.encode("latin-1", "replace").decode("utf-8", "replace"))

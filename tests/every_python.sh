@@ -5,13 +5,7 @@ set -eu
 own=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 for version in 3.9 3.10 3.11 3.12 3.13; do
     [ "$version" = "$own" ] && continue
-    python=
-    for candidate in "$(command -v "python$version" || true)" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$version".*/bin/python; do
-        if [ -n "$candidate" ] && "$candidate" -c 'import venv, ensurepip' 2>/dev/null; then
-            python=$candidate
-        fi
-    done
-    if [ -z "$python" ]; then
+    if ! python=$(sh tests/find_python.sh "$version"); then
         echo "Python $version: not found, skipped"
         continue
     fi

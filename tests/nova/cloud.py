@@ -18,6 +18,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,12 +26,16 @@ from imagefilter import filter_factory
 from tests.cases import PROJECT
 from tests.requests import send
 
-# Native threads, as nova-api and every service of a current Nova run; must be said before Nova is imported.
-os.environ["OS_NOVA_DISABLE_EVENTLET_PATCHING"] = "true"
+NOVA = int(metadata.version("nova").partition(".")[0])
+
+if NOVA >= 34:  # native threads, as nova-api and every service run; must be said before Nova is imported
+    os.environ["OS_NOVA_DISABLE_EVENTLET_PATCHING"] = "true"
 warnings.simplefilter("ignore")  # eventlet's, at the import of Nova
 
 import nova.tests.functional  # noqa: E402, F401  # chooses native threads: before all else
 from keystonemiddleware import auth_token  # noqa: E402
+import nova.tests.functional  # noqa: E402, F401  # chooses threads or eventlet: before all else
+from fixtures import MonkeyPatch  # noqa: E402
 from keystonemiddleware.fixture import AuthTokenFixture  # noqa: E402
 from nova import context as nova_context  # noqa: E402
 from nova import objects  # noqa: E402
@@ -86,6 +91,8 @@ class Cloud(integrated_helpers._IntegratedTestBase):
         self._keystone = self.useFixture(AuthTokenFixture())
         for token, (user, project, roles) in TOKENS.items():
             self._add_token(token, user, project, roles)
+        # A quota is only set for a project that Keystone knows, and all are.
+        self.useFixture(MonkeyPatch("nova.api.openstack.identity.verify_project_id", lambda *args: True))
         self._record_images()
         super()._setup_services()
 

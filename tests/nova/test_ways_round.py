@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.nova.cloud import Cloud, Image
+from tests.nova.cloud import NOVA, Cloud, Image
 from tests.requests import send
 from tests.spellings import SPELLINGS, Spelling, request_of
 
@@ -78,3 +78,19 @@ def test_a_bare_nova_is_walked_round(cloud: Cloud) -> None:
     """The guard of the tests above: if a bare Nova made no images here, they could find nothing."""
     count = sum(bool(made_by(cloud, cloud.bare, spelling, create(3))) for spelling in SPELLINGS)
     assert count > 90
+
+
+@pytest.mark.parametrize("prefix", ["/v2.1", "/v2"])
+def test_os_volumes_boot_is_judged_where_it_makes_images(cloud: Cloud, prefix: str) -> None:
+    """Up to Nova 32 it runs the actions of servers; in 33 and 34 its routes still stand, and end in Nova's 500."""
+    boot = Spelling("", target=prefix + "/os-volumes_boot/{server}/action")
+    runs = NOVA <= 32
+    assert made_by(cloud, cloud.bare, boot, create(3)) == ([Image("nightly", METADATA_3)] if runs else [])
+    guarded = cloud.app(TWO_ITEMS)
+    assert made_by(cloud, guarded, boot, create(3)) == []
+    [refused] = cloud.records()
+    assert refused["attachments"][0]["content"]["rule"] == "metadata-quota"
+    assert made_by(cloud, guarded, boot, create(2)) == ([Image("nightly", METADATA_2)] if runs else [])
+
+
+METADATA_2, METADATA_3 = create(2)["createImage"]["metadata"], create(3)["createImage"]["metadata"]

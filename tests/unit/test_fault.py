@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from imagefilter.fault import Fault, shown, warning
 from tests.unit.small import PATH, Guarded
 
 BAD = {"createImage": {}}
@@ -74,3 +75,18 @@ def test_a_path_of_any_bytes() -> None:
     assert response.json["itemNotFound"]["message"] == "Instance \ufffd\x00\r\né could not be found."
     response = Guarded().post({"createImage": {"name": "x"}}, PATH_INFO="/v2.1/servers/\u20ac/action")
     assert response.status_int == 404
+
+
+@pytest.mark.parametrize(("text", "expected"), [("", ""), ("é" * 80, "é" * 80), ("é" * 81, "é" * 77 + "...")])
+def test_where_a_text_is_cut(text: str, expected: str) -> None:
+    assert shown(text) == expected
+
+
+def test_the_whole_warning() -> None:
+    assert warning("name-pattern", 'a "b" \\ é\n') == '299 imagefilter "name-pattern: a \\"b\\" \\\\\\\\ \\\\xe9\\\\n"'
+    assert warning("r", "x" * 237) == f'299 imagefilter "r: {"x" * 237}"'
+    assert warning("r", "x" * 238) == f'299 imagefilter "r: {"x" * 237}"'
+
+
+def test_a_fault_is_an_exception_with_its_message() -> None:
+    assert str(Fault(503, "The request could not be recorded.")) == "The request could not be recorded."

@@ -116,6 +116,8 @@ def test_all_errors_come_in_one_message(tmp_path: Path) -> None:
     message = str(raised.value)
     for part in ("metadata_items = x", "'nonsense'", "[imagefilter:unknown]", "max_body_bytes = y", "'other'"):
         assert part in message
+    assert message == "imagefilter: " + "; ".join(raised.value.errors)
+    assert len(raised.value.errors) == 5
 
 
 @pytest.mark.parametrize("text", ["no section = 1\n", "[imagefilter]\nx\n", "[imagefilter\n", "\xff"])
