@@ -5,17 +5,13 @@ COMPUTE_URL ?=
 ARGS ?=
 N ?= 10000
 SECONDS ?= 60
-BIN = .venv/bin
-
-.DEFAULT_GOAL = help
-.PHONY: help demo gateway test lint bench search fuzz clean
 # The newest patch of each release that declares a Python the filter runs on; docs/novas.md says what passes.
 NOVAS = 34.0.0 33.0.2 32.2.1 31.3.1 30.3.0 29.4.0 28.3.1 27.5.1 26.3.0 25.3.0
 NOVA ?= $(firstword $(NOVAS))
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-nova test-novas mutants lint bench clean
+.PHONY: help demo gateway test test-nova test-novas mutants lint bench search fuzz clean
 
 help:
 	@echo "make demo   a real Nova with the filter in its pipeline on 127.0.0.1:$(PORT), with a short tour"
@@ -82,6 +78,6 @@ clean:
 	@$(PYTHON) -m venv --clear .venv
 	@printf 'Installing Nova 34 and its test fixtures into .venv, about a minute '
 	@while sleep 2; do printf .; done & dots=$$!; trap "kill $$dots" EXIT; \
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -c tests/constraints.txt -e '.[test,nova,dev,bench,gateway]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c tests/constraints.txt -e '.[test,nova,clouds,dev,bench,gateway,relay]'
 	@echo ' done'
 	@touch $@

@@ -32,10 +32,9 @@ if NOVA >= 34:  # native threads, as nova-api and every service run; must be sai
     os.environ["OS_NOVA_DISABLE_EVENTLET_PATCHING"] = "true"
 warnings.simplefilter("ignore")  # eventlet's, at the import of Nova
 
-import nova.tests.functional  # noqa: E402, F401  # chooses native threads: before all else
-from keystonemiddleware import auth_token  # noqa: E402
 import nova.tests.functional  # noqa: E402, F401  # chooses threads or eventlet: before all else
 from fixtures import MonkeyPatch  # noqa: E402
+from keystonemiddleware import auth_token  # noqa: E402
 from keystonemiddleware.fixture import AuthTokenFixture  # noqa: E402
 from nova import context as nova_context  # noqa: E402
 from nova import objects  # noqa: E402
