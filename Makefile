@@ -20,7 +20,7 @@ help:
 	@echo "            (PORT=... another port), for a first try: without auth_token, its records in a folder of its own"
 	@echo "make test   all tests: unit tests on every Python found, then everything with a real Nova"
 	@echo "make test-nova NOVA=32.2.1   the tests with a real Nova, of that release (make test-novas: of each from 25 to 34)"
-	@echo "make mutants   mutation tests of the modules that decide, about an hour"
+	@echo "make mutants   mutation tests of the modules that decide; takes hours"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  what the filter costs a request, beside others"
 	@echo "make search the search for a counter-example, on a real Nova: N=1000000 requests, goes on where it was stopped"
@@ -46,7 +46,7 @@ test-novas:
 	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 mutants: .venv-mutants/ready
-	nice -n 10 .venv-mutants/bin/mutmut run --max-children 1
+	-nice -n 10 .venv-mutants/bin/mutmut run --max-children 1
 	.venv-mutants/bin/python -m tests.mutants
 
 lint: .venv/ready

@@ -10,7 +10,7 @@ import pytest
 import webob
 
 from tests.cases import PROJECT
-from tests.nova.cloud import Cloud, Image
+from tests.nova.cloud import NOVA, Cloud, Image
 from tests.requests import send
 
 MICROVERSIONS = [None, "2.38", "2.39", "2.44", "2.45", "latest"]
@@ -119,9 +119,10 @@ def test_the_metadata_quota_that_nova_lost(cloud: Cloud, version: str) -> None:
 
 @pytest.mark.parametrize("metadata", [{"": "v"}, {"k!" * 128: "v"}, {"k!": 5}, {"k!": None}, {"k!": {"a": [1]}}])
 def test_the_metadata_hole_of_v2(cloud: Cloud, metadata: dict[str, Any]) -> None:
+    """Nova has it since 33."""
     document = {"createImage": {"name": "x", "metadata": metadata}}
-    assert act(cloud, cloud.bare, document, prefix="/v2").status_int == 202
-    assert len(cloud.images()) == 1
+    bare = act(cloud, cloud.bare, document, prefix="/v2")
+    assert (bare.status_int, len(cloud.images())) == ((202, 1) if NOVA >= 33 else (400, 0))
     cloud.settle()
     response = act(cloud, cloud.app({}), document, prefix="/v2")
     assert (response.status_int, cloud.images()) == (400, [])

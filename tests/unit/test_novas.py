@@ -1,0 +1,37 @@
+"""The releases of Nova that are tested are those that docs/novas.md tells of."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def releases_of(makefile: str) -> list[str]:
+    [line] = re.findall(r"^NOVAS = (.+)$", makefile, re.MULTILINE)
+    releases: list[str] = line.split()
+    return releases
+
+
+RELEASES = releases_of((ROOT / "Makefile").read_text())
+
+
+def test_the_page_has_a_row_for_each_release() -> None:
+    rows = re.findall(r"^\| ([0-9]+\.[0-9.]+) ", (ROOT / "docs" / "novas.md").read_text(), re.MULTILINE)
+    assert rows == RELEASES
+
+
+def test_each_release_has_its_constraints_and_its_pythons() -> None:
+    script = (ROOT / "tests" / "one_nova.sh").read_text()
+    for release in RELEASES[1:]:
+        major = release.partition(".")[0]
+        assert (ROOT / "tests" / f"constraints-nova-{major}.txt").exists()
+        assert re.search(rf"^    (?:.* )?{major}\.\*.*\) pythons=", script, re.MULTILINE), major
+    assert f"nova=={RELEASES[0]}" in (ROOT / "tests" / "constraints.txt").read_text().splitlines()
+
+
+def test_what_ci_runs_is_among_them() -> None:
+    run = re.findall(r"test-nova NOVA=(\S+)", (ROOT / ".ci" / "run").read_text())
+    assert run
+    assert set(run) <= set(RELEASES)
