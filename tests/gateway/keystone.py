@@ -61,7 +61,7 @@ class Keystone:
 
     def __init__(self, folder: Path, sock: socket.socket) -> None:
         self.folder = folder
-        self.url = "http://127.0.0.1:%d/v3" % sock.getsockname()[1]
+        self.url = f"http://127.0.0.1:{sock.getsockname()[1]}/v3"
         self.ids: dict[str, str] = {}
         self._config("keystone.conf", expiration=3600)
         for name in ("fernet", "credential"):
@@ -179,7 +179,7 @@ def _serving(config: Path, sock: socket.socket) -> Iterator[str]:
         process = subprocess.Popen(
             [_bin("gunicorn")], env={**os.environ, **environ}, pass_fds=[sock.fileno()], stdout=out, stderr=out
         )
-    url = "http://127.0.0.1:%d" % sock.getsockname()[1]
+    url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     try:
         _wait(url, process)
         yield url
