@@ -26,8 +26,31 @@ class Served(NamedTuple):
 @pytest.fixture(scope="session")
 def nova(cloud: Any) -> Iterator[Served]:
     """A bare Nova, without the filter, on a port."""
+    with _served(cloud, cloud.bare) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real Keystone (``tests.gateway.keystone.Keystone``) with users, projects and roles."""
+    pytest.importorskip("keystone", reason="no Keystone in this virtualenv")
+    from tests.gateway.keystone import running
+
+    with running(tmp_path_factory.mktemp("keystone")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def asking_nova(cloud: Any, keystone: Any) -> Iterator[Served]:
+    """The same Nova, but its auth_token asks the real Keystone, and always."""
+    with _served(cloud, cloud.asking({**keystone.authtoken(), "token_cache_time": "-1"})) as served:
+        yield served
+
+
+@contextlib.contextmanager
+def _served(cloud: Any, app: Any) -> Iterator[Served]:
     server = waitress.create_server(
-        cloud.bare, host="127.0.0.1", port=0, threads=16, clear_untrusted_proxy_headers=False, ident=None
+        app, host="127.0.0.1", port=0, threads=16, clear_untrusted_proxy_headers=False, ident=None
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import grp
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -69,8 +70,8 @@ class Keystone:
         self._manage("db_sync")
         owner = ["--keystone-user", getpass.getuser(), "--keystone-group", grp.getgrgid(os.getgid()).gr_name]
         self._manage("fernet_setup", *owner)
-        password = ["--bootstrap-password", PASSWORD]
-        self._manage("bootstrap", *password, "--bootstrap-public-url", self.url, "--bootstrap-region-id", REGION)
+        urls = ["--bootstrap-public-url", self.url, "--bootstrap-internal-url", self.url]  # auth_token asks the latter
+        self._manage("bootstrap", "--bootstrap-password", PASSWORD, *urls, "--bootstrap-region-id", REGION)
 
     def session(self, user: str, project: str | None = None, url: str = "") -> Session:
         """A session of keystoneauth's, which fetches a token when it needs one."""
@@ -132,8 +133,8 @@ class Keystone:
             "username": SERVICE_USER,
             "password": PASSWORD,
             "project_name": "service",
-            "user_domain_id": "default",
-            "project_domain_id": "default",
+            "user_domain_name": "Default",
+            "project_domain_name": "Default",
         }
 
     def _admin(self) -> Any:
@@ -184,7 +185,7 @@ def _serving(config: Path, sock: socket.socket) -> Iterator[str]:
         _wait(url, process)
         yield url
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGQUIT)  # at once: SIGTERM would wait for connections that clients keep
         process.wait(60)
 
 

@@ -30,6 +30,7 @@ os.environ["OS_NOVA_DISABLE_EVENTLET_PATCHING"] = "true"
 warnings.simplefilter("ignore")  # eventlet's, at the import of Nova
 
 import nova.tests.functional  # noqa: E402, F401  # chooses native threads: before all else
+from keystonemiddleware import auth_token  # noqa: E402
 from keystonemiddleware.fixture import AuthTokenFixture  # noqa: E402
 from nova import context as nova_context  # noqa: E402
 from nova import objects  # noqa: E402
@@ -95,6 +96,17 @@ class Cloud(integrated_helpers._IntegratedTestBase):
             path = str(self.paste_file(options, authtoken))
             self._apps[key] = wsgi.Loader(path).load_app("osapi_compute")
         return self._apps[key]
+
+    def asking(self, keystone: Mapping[str, str]) -> Any:
+        """Nova's WSGI application, whose auth_token asks a real Keystone.
+
+        :param keystone: options of auth_token that say where that is, and who it is there.
+        """
+        path = self.paste_file(None, "askingauth keystonecontext")
+        lines = [f"{key} = {value}" for key, value in keystone.items()]
+        factory = "paste.filter_factory = tests.nova.cloud:asking_auth_factory"
+        path.write_text(path.read_text() + "\n".join(["[filter:askingauth]", factory, *lines, ""]))
+        return wsgi.Loader(str(path)).load_app("osapi_compute")
 
     def unauthenticated(self, options: Mapping[str, str]) -> Any:
         """The filter in front of everything, auth_token included."""
@@ -205,6 +217,16 @@ class Cloud(integrated_helpers._IntegratedTestBase):
         names = {name for each in self._made for name in each["properties"]}
         self._made.clear()
         return names
+
+
+class AskingAuth(auth_token.AuthProtocol):
+    """auth_token as it is, bound before the fixture patches its base."""
+
+    fetch_token = auth_token.AuthProtocol.fetch_token
+
+
+def asking_auth_factory(global_conf: dict[str, str], **conf: str) -> Any:
+    return lambda app: AskingAuth(app, conf)
 
 
 def vendor_auth_factory(global_conf: dict[str, str]) -> Any:
