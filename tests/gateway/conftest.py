@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple
@@ -12,7 +15,7 @@ import pytest
 pytest.importorskip("granian", reason="no extra 'gateway' in this virtualenv")
 waitress = pytest.importorskip("waitress", reason="no extra 'nova' in this virtualenv")
 
-from tests.gateway.servers import SERVERS, Gateway, Upstream, serve_gateway  # noqa: E402
+from tests.gateway.servers import SERVERS, Gateway, Upstream, free_port, serve_gateway, stop  # noqa: E402
 
 
 class Served(NamedTuple):
@@ -26,8 +29,8 @@ class Served(NamedTuple):
 @pytest.fixture(scope="session")
 def nova(cloud: Any) -> Iterator[Served]:
     """A bare Nova, without the filter, on a port."""
-    with _served(cloud, cloud.bare) as served:
-        yield served
+    with served(cloud, cloud.bare) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -43,12 +46,43 @@ def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def asking_nova(cloud: Any, keystone: Any) -> Iterator[Served]:
     """The same Nova, but its auth_token asks the real Keystone, and always."""
-    with _served(cloud, cloud.asking({**keystone.authtoken(), "token_cache_time": "-1"})) as served:
-        yield served
+    with served(cloud, cloud.asking({**keystone.authtoken(), "token_cache_time": "-1"})) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def memcached() -> Iterator[dict[str, str]]:
+    """Where auth_token keeps tokens, as options of its; if memcached isn't installed nobody is there."""
+    port = free_port()
+    program = shutil.which("memcached")
+    with contextlib.ExitStack() as stack:
+        if program:
+            user = ["-u", "root"] if os.getuid() == 0 else []
+            process = subprocess.Popen([program, "-l", "127.0.0.1", "-p", str(port), *user])
+            stack.callback(stop, process)
+        # The advanced pool imports eventlet if that is installed (Nova brings it here, a gateway's own virtualenv has
+        # none), and then a worker of gunicorn's doesn't end before its master kills it.
+        yield {"memcached_servers": f"127.0.0.1:{port}", "memcache_use_advanced_pool": "false"}
+
+
+@pytest.fixture(scope="session")
+def alices_server(asking_nova: Served, keystone: Any) -> str:
+    """A server of alice's project."""
+    import requests
+
+    from tests.nova.cloud import IMAGE
+
+    server = {"name": "web-1", "imageRef": IMAGE, "flavorRef": "1", "networks": "none"}
+    headers = {"X-Auth-Token": keystone.token("alice"), "OpenStack-API-Version": "compute 2.37"}
+    response = requests.post(f"{asking_nova.url}/v2.1/servers", json={"server": server}, headers=headers, timeout=60)
+    assert response.status_code == 202, response.text
+    made: str = response.json()["server"]["id"]
+    asking_nova.cloud.settle(made)
+    return made
 
 
 @contextlib.contextmanager
-def _served(cloud: Any, app: Any) -> Iterator[Served]:
+def served(cloud: Any, app: Any) -> Iterator[Served]:
     server = waitress.create_server(
         app, host="127.0.0.1", port=0, threads=16, clear_untrusted_proxy_headers=False, ident=None
     )

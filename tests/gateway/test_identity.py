@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import subprocess
 import time
-from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple
 
 import pytest
 
 from tests.gateway.conftest import Served
-from tests.gateway.servers import Gateway, free_port, stop
-from tests.nova.cloud import IMAGE, Image
+from tests.gateway.servers import Gateway
+from tests.nova.cloud import Image
 
 GOOD = {"createImage": {"name": "x"}}
 BAD = {"createImage": {"name": ""}}
@@ -45,48 +40,21 @@ class Site(NamedTuple):
         return [record for record in self.gateway.records() if record["eventType"] == kind][-1]
 
 
-@pytest.fixture(scope="module")
-def memcached() -> Iterator[str]:
-    """Where auth_token keeps tokens; if memcached isn't installed nobody is there, and it must do without."""
-    port = free_port()
-    program = shutil.which("memcached")
-    with contextlib.ExitStack() as stack:
-        if program:
-            user = ["-u", "root"] if os.getuid() == 0 else []
-            process = subprocess.Popen([program, "-l", "127.0.0.1", "-p", str(port), *user])
-            stack.callback(stop, process)
-        yield f"127.0.0.1:{port}"
-
-
-@pytest.fixture(scope="module")
-def server_id(asking_nova: Served, keystone: Any) -> str:
-    """A server of alice's project."""
-    import requests
-
-    server = {"name": "web-1", "imageRef": IMAGE, "flavorRef": "1", "networks": "none"}
-    headers = {"X-Auth-Token": keystone.token("alice"), "OpenStack-API-Version": "compute 2.37"}
-    response = requests.post(f"{asking_nova.url}/v2.1/servers", json={"server": server}, headers=headers, timeout=60)
-    assert response.status_code == 202, response.text
-    made: str = response.json()["server"]["id"]
-    asking_nova.cloud.settle(made)
-    return made
-
-
 @pytest.fixture
 def guard(
     server: str,
     asking_nova: Served,
     keystone: Any,
-    memcached: str,
-    server_id: str,
+    memcached: dict[str, str],
+    alices_server: str,
     gateways: Callable[..., Gateway],
 ) -> Callable[..., Site]:
     """Put a gateway in front; with ``authtoken=False`` none but Nova looks at tokens."""
 
     def made(options: dict[str, str] | None = None, authtoken: bool = True, **settings: str) -> Site:
-        asks = {**keystone.authtoken(), "memcached_servers": memcached, **settings} if authtoken else None
+        asks = {**keystone.authtoken(), **memcached, **settings} if authtoken else None
         gateway = gateways(server=server, compute_url=asking_nova.url, options=options or {}, authtoken=asks)
-        return Site(keystone, asking_nova.cloud, gateway, server_id)
+        return Site(keystone, asking_nova.cloud, gateway, alices_server)
 
     return made
 
