@@ -10,6 +10,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +43,7 @@ http {{
     include {file};
 }}
 """
-_HAPROXY = "global\n    maxconn 1000\n    stats socket {folder}/stats.sock level admin\n"
+_HAPROXY = "global\n    maxconn 1000\n    stats socket {folder}/stats.sock\n"
 
 
 class Front(NamedTuple):
@@ -88,9 +89,10 @@ class Front(NamedTuple):
 
 
 @contextlib.contextmanager
-def serve_front(kind: str, nova: int, gateways: Sequence[int], fail_open: bool, folder: Path) -> Iterator[Front]:
+def serve_front(kind: str, nova: int, gateways: Sequence[int], fail_open: bool = False) -> Iterator[Front]:
     """Run nginx or haproxy in front of ports on 127.0.0.1; skips the test where it isn't installed."""
     port = free_port()
+    folder = Path(tempfile.mkdtemp(prefix="front-", dir="/tmp"))  # a socket's path has room for a short one
     command, tls = prepare(kind, port, nova, gateways, fail_open, folder)
     with (folder / "out").open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out)
@@ -106,6 +108,7 @@ def serve_front(kind: str, nova: int, gateways: Sequence[int], fail_open: bool, 
         yield Front(kind, port, folder, tls)
     finally:
         stop(process)
+        shutil.rmtree(folder)
 
 
 def prepare(
@@ -170,12 +173,16 @@ class Heard(NamedTuple):
 
 
 class Wire:
-    """Stands where Nova or a gateway should: keeps what it hears, and says in its answer who it is."""
+    """Stands where Nova or a gateway should: keeps what it hears, and says in its answer who it is.
 
-    def __init__(self, name: str) -> None:
+    With ``mute`` it hangs up on every request but a health check, as a gateway does that dies over it.
+    """
+
+    def __init__(self, name: str, port: int = 0, mute: bool = False) -> None:
         self._name = name
+        self._mute = mute
         self._heard: list[Heard] = []
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._socket = socket.create_server(("127.0.0.1", port), backlog=128)
         self.port: int = self._socket.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -204,6 +211,8 @@ class Wire:
                 request = Heard(head, b"")
                 request = request._replace(body=_body(request, stream))
                 self._heard.append(request)
+                if self._mute and request.target != b"/healthcheck":
+                    return
                 name = self._name.encode()
                 body = b"" if request.method == b"HEAD" else name
                 peer.sendall(b"HTTP/1.1 200 OK\r\nX-Way: %b\r\nContent-Length: %d\r\n\r\n%b" % (name, len(name), body))

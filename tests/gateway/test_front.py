@@ -29,10 +29,9 @@ class Split(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=FRONTS)
-def split(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Split]:
+def split(request: pytest.FixtureRequest) -> Iterator[Split]:
     nova, gateway = Wire("nova"), Wire("gateway")
-    folder = tmp_path_factory.mktemp(request.param)
-    with serve_front(request.param, nova.port, [gateway.port] * 2, False, folder) as front:
+    with serve_front(request.param, nova.port, [gateway.port] * 2) as front:
         yield Split(front, nova, gateway)
     nova.close()
     gateway.close()
