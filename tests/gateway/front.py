@@ -64,11 +64,15 @@ class Front(NamedTuple):
             response = connection.getresponse()
             return Response(response.status, response.getheaders(), response.read())
 
+    def connect(self) -> ssl.SSLSocket:
+        """A connection for what no client would send."""
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        return self.tls.wrap_socket(plain, server_hostname="127.0.0.1")
+
     def send(self, data: bytes, wait: float = 2.0) -> bytes:
         """Send bytes on one connection; what comes back until it is closed, or nothing more comes for a while."""
         came = b""
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
-        with self.tls.wrap_socket(plain, server_hostname="127.0.0.1") as connection:
+        with self.connect() as connection:
             connection.settimeout(wait)
             with contextlib.suppress(OSError):  # it may be refused before all is sent
                 connection.sendall(data)

@@ -46,7 +46,8 @@ def test_every_image_action_is_judged(
     with serve_front(kind, nova.port, [gateway.port] * 2) as front:
         assert front.ask(method, path, create("big", **items(129)), LATEST).status == 403
         assert (len(gateway.records()), nova.cloud.images()) == (before + 1, [])
-        assert front.ask(method, path, create("x", k="v"), LATEST).status == 202
+        forged = {**LATEST, "X-Forwarded-For": "192.0.2.66", "Forwarded": "for=192.0.2.66"}
+        assert front.ask(method, path, create("x", k="v"), forged).status == 202
         assert nova.cloud.images() == [Image("x", {"k": "v"})]
         assert front.ask("GET", f"/v2.1/servers/{nova.cloud.server}").status == 200
         assert front.ask("GET", "/v2.1/servers/detail?limit=1").status == 200
