@@ -133,6 +133,7 @@ def prepare(
     )
     tls = ssl.create_default_context()
     authority.configure_trust(tls)
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     if kind == "nginx":
         return [program, "-p", str(folder), "-e", "stderr", "-c", str(folder / "main")], tls
     return [program, "-db", "-f", str(folder / "main"), "-f", str(file)], tls

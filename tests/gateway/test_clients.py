@@ -17,6 +17,7 @@ import pytest
 from keystoneauth1.adapter import Adapter
 
 from tests.gateway.conftest import Served, served
+from tests.gateway.front import FRONTS, serve_front
 from tests.gateway.images import ImageApi
 from tests.gateway.keystone import PASSWORD, REGION
 from tests.gateway.servers import Gateway
@@ -191,3 +192,31 @@ def test_openstack_shows_why_it_was_refused(publish: Callable[[str], Site]) -> N
     assert (done.returncode, site.cloud.images()) == (1, [])
     assert "403" in done.stderr
     assert "Image metadata key 'owner' is reserved (metadata-reserved)" in done.stderr
+
+
+@pytest.mark.parametrize("kind", FRONTS)
+def test_openstack_over_tls_through_a_front_that_splits(
+    kind: str,
+    asking_nova: Served,
+    keystone: Any,
+    memcached: dict[str, str],
+    alices_server: str,
+    image_api: str,
+    gateways: Callable[..., Gateway],
+) -> None:
+    """All of it: Keystone's catalog, nginx or haproxy, two gateways with auth_token, Nova with its own."""
+    authtoken = {**keystone.authtoken(), **memcached}
+    gateway = gateways(server="granian", compute_url=asking_nova.url, authtoken=authtoken, proxied=True)
+    site = Site(keystone, asking_nova.cloud, gateway, alices_server)
+    keystone.publish("image", image_api)
+    with serve_front(kind, asking_nova.port, [gateway.port] * 2) as front:
+        keystone.publish("compute", f"https://127.0.0.1:{front.port}/v2.1")
+        words = ["server", "image", "create", "--name", "nightly", "--property", "purpose=test", "web-1"]
+        done = openstack_client(site, *words, OS_CACERT=str(front.folder / "ca.pem"))
+        assert done.returncode == 0, done.stderr
+        assert site.cloud.images() == [Image("nightly", {"purpose": "test"})]
+        site.cloud.settle(site.server_id)
+        refused = openstack_client(site, *words[:-1], "--property", "id=1", "web-1", OS_CACERT=f"{front.folder}/ca.pem")
+        assert (refused.returncode, site.cloud.images()) == (1, [])
+        assert "(metadata-reserved)" in refused.stderr
+    assert site.verdict()["verdict"] == "deny"
