@@ -25,6 +25,7 @@ from typing import Any
 
 from tests.benchmarks.measure import Check, Table, text
 from tests.benchmarks.subject import ACTION, image
+from tests.gateway.front import nginx_without_tls
 from tests.gateway.servers import ROOT, Gateway, ask, free_port, serve_gateway, stop
 
 MIXED, READS, ACTIONS = "95 % GET", "GET", "createImage"
@@ -41,14 +42,12 @@ http {{
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
   upstream compute {{ server 127.0.0.1:{compute}; keepalive 128; keepalive_requests 1000000; }}
-  upstream gateway {{ server 127.0.0.1:{gateway}; keepalive 128; keepalive_requests 1000000; }}
-  map $request_method $next {{ default gateway; GET compute; HEAD compute; DELETE compute; OPTIONS compute; }}
   proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
   server {{ listen 127.0.0.1:{compute} backlog=1024;
     default_type application/json;
     location / {{ if ($request_method = POST) {{ return 202; }} return 200 '{body}'; }} }}
   server {{ listen 127.0.0.1:{plain} backlog=1024; location / {{ proxy_pass http://compute; }} }}
-  server {{ listen 127.0.0.1:{split} backlog=1024; location / {{ proxy_pass http://$next; }} }}
+  include {folder}/split.conf;
 }}
 """
 
@@ -146,6 +145,8 @@ def _gateway(
 def _nginx(folder: Path, ports: dict[str, int]) -> Iterator[None]:
     config = folder / "nginx.conf"
     config.write_text(NGINX.format(folder=folder, body=json.dumps({"servers": "x" * 2000}), **ports))
+    split = nginx_without_tls(ports["split"], ports["compute"], [ports["gateway"]] * 2)
+    (folder / "split.conf").write_text(split)
     with _process(["nginx", "-p", str(folder), "-e", f"{folder}/error.log", "-c", str(config)], ports["plain"], {}):
         yield
 

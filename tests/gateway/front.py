@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -155,6 +156,12 @@ def _filled_in(kind: str, port: int, nova: int, gateways: Sequence[int], fail_op
         text = text.replace(path, str(folder / "compute.pem"))
     assert "192.0.2." not in text
     return text
+
+
+def nginx_without_tls(port: int, nova: int, gateways: Sequence[int]) -> str:
+    """The shipped nginx.conf, over plain HTTP: for a benchmark of all but TLS."""
+    text = _filled_in("nginx", port, nova, gateways, False, Path())
+    return re.sub(r"(?m)^ *ssl_.*\n", "", text.replace(" ssl;", " backlog=1024;"))
 
 
 class Heard(NamedTuple):
