@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+# Nova, which other tests of this process may need, wants to be imported before oslo.messaging, which imports eventlet.
+pytest.importorskip("tests.nova.cloud", reason="no Nova in this virtualenv")
 pytest.importorskip("oslo_messaging", reason="no oslo.messaging in this virtualenv")
 pytest.importorskip("prometheus_client", reason="no prometheus-client in this virtualenv")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -190,7 +191,7 @@ def test_a_message_has_what_is_in_the_journal_and_nothing_else(folder: Folder, m
     assert message.pop("timestamp")
     assert message == {
         "message_id": one["id"],
-        "publisher_id": f"imagefilter.{os.uname().nodename}",
+        "publisher_id": f"imagefilter.{socket.gethostname()}",
         "event_type": "imagefilter.createImage.allow",
         "priority": "INFO",
         "payload": one,

@@ -328,7 +328,9 @@ def test_a_long_journal_is_not_read_whole(writer: Writer, ids: dict[str, str], c
     assert seen[0] <= 20_000, "the end of it began an hour ago, so that is enough"
 
 
-FOLLOW = [sys.executable, "-m", "imagefilter.cli.app", "audit", "follow"]
+# A shell that runs these tests in the background has SIGINT ignored, and its children with it.
+HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+FOLLOW = [sys.executable, "-c", HEED + "from imagefilter.cli import main; main()", "audit", "follow"]
 
 
 @pytest.fixture
