@@ -10,13 +10,13 @@ import argparse
 import logging
 from pathlib import Path
 
-from tests.benchmarks import audit, cost, page, reading, relay
+from tests.benchmarks import audit, cost, gateway, page, reading, relay
 from tests.benchmarks.measure import Table, text
 from tests.benchmarks.subject import quiet
 
 TABLES = (
     *(cost.requests, cost.metadata, cost.sections, cost.threads),
-    *(audit.records, reading.reading, relay.catching_up, relay.publishing),
+    *(audit.records, reading.reading, relay.catching_up, relay.publishing, gateway.gateway),
 )
 
 
