@@ -96,8 +96,8 @@ def gateway(rounds: int, span: float) -> Table:
     return Table(
         title,
         f"Requests/s at 64 connections, answers of 2 KB; {WORKERS} workers of {THREADS} threads, records in memory. "
-        "The last column is GET's share of plain nginx. An image action's time is a median, one after the other. A worker's "
-        "growth is that of 100,000 requests.",
+        "The last column is GET's share of plain nginx. An image action's time is a median, one after the other. A "
+        "worker's growth is that of 100,000 requests.",
         ["", MIXED, READS, ACTIONS, "x nginx"],
         rows,
         [
