@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from imagefilter.follow import Position
+from imagefilter.journal import sync_directory
 
 _MODE = 0o640
 _VERSION = 1
@@ -59,7 +60,7 @@ class Checkpoint:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-        _sync_directory(self.path)
+        sync_directory(self.path)
 
     def close(self) -> None:
         """Let another process have it."""
@@ -105,11 +106,3 @@ def _write(path: str, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(descriptor)
-
-
-def _sync_directory(path: str) -> None:
-    descriptor = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

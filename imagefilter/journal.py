@@ -88,7 +88,7 @@ def _write(descriptor: int, path: str, line: bytes) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise OSError(f"{path} is no regular file")
     if not status.st_size:  # a new file: as long as its name is not on disk, nothing in it is
-        _sync_directory(path)
+        sync_directory(path)
     elif os.pread(descriptor, 1, status.st_size - 1) != b"\n":  # torn by a writer that died
         line = b"\n" + line
     rest = memoryview(line + b"\n")
@@ -96,7 +96,8 @@ def _write(descriptor: int, path: str, line: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def _sync_directory(path: str) -> None:
+def sync_directory(path: str) -> None:
+    """Have the name of a file on disk, and not only what is in it."""
     descriptor = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

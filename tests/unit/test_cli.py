@@ -10,15 +10,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 pytest.importorskip("cliff")
 
 from imagefilter.cli import pipelines
-from imagefilter.cli.app import main
 from tests.cases import CASES, PROJECT, Case, image
+from tests.unit.journalled import Ran
 from tests.unit.small import Guarded
 
 ROOT = Path(__file__).parents[2]
@@ -44,15 +43,6 @@ def _keep_logging() -> Iterator[None]:
     before = list(logging.root.handlers)
     yield
     logging.root.handlers[:] = before
-
-
-class Ran:
-    def __init__(self, capsys: pytest.CaptureFixture[str], *args: object) -> None:
-        try:
-            self.status: Any = main([str(arg) for arg in args])
-        except SystemExit as end:
-            self.status = end.code
-        self.out, self.err = capsys.readouterr()
 
 
 def test_check_config(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
