@@ -1,6 +1,9 @@
 """Follow a journal: every record once and in order, through rotation, compression, truncation and torn lines.
 
 No lock is held while reading, so a reader keeps no writer waiting. Only the standard library is needed.
+
+Two things need a writer that is stopped while it writes. If its file is compressed and removed meanwhile, it writes its
+record again, which is then in the journal twice, with one id. If its file is rotated twice, it is read late.
 """
 
 from __future__ import annotations

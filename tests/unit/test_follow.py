@@ -548,7 +548,7 @@ def test_positions_stay_small(path: Path) -> None:
 WRITERS, EACH = 3, 400
 
 
-def write_all(path: str, writer: int) -> None:
+def write_all(path: str, writer: int, written: Any) -> None:
     for n in range(EACH):
         line = {
             "id": str(uuid.uuid4()),
@@ -559,6 +559,7 @@ def write_all(path: str, writer: int) -> None:
         }
         line["eventTime"] = f"2026-{line['eventTime']}"
         append(path, json.dumps(line).encode())
+        written[writer] = n + 1
         time.sleep(0.003)
         if n % 40 == 39:
             tear_as_a_writer(path)
@@ -573,12 +574,20 @@ def tear_as_a_writer(path: str) -> None:
         os.write(file.fileno(), newline + b'{"id": "torn')
 
 
-def rotate(path: str, stop: Any, seed: int) -> None:
+def until_each_has_written(written: Any, stop: Any) -> None:
+    """A writer may come late for one rotation, not for two, nor for the compressing: those are hours apart."""
+    before = list(written)
+    while not stop.is_set() and any(now == then < EACH for now, then in zip(written, before)):
+        time.sleep(0.001)
+
+
+def rotate(path: str, stop: Any, seed: int, written: Any) -> None:
     """Rename and compress as logrotate does, at random; never onto a name that is taken."""
     rng, number = random.Random(seed), itertools.count()
     folder, name = os.path.split(path)
     while not stop.is_set():
         time.sleep(rng.random() * 0.03)
+        until_each_has_written(written, stop)
         with contextlib.suppress(FileNotFoundError):
             os.rename(path, f"{path}{rng.choice('-.')}{rng.choice('123')}{next(number):04d}")
         old = [each for each in os.listdir(folder) if each != name]
@@ -597,8 +606,9 @@ def rotate(path: str, stop: Any, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_each_record_once_and_in_order_whatever_happens(fast: Path, seed: int) -> None:
     path, rng, stop = str(fast / "audit.jsonl"), random.Random(seed), FORK.Event()
-    writers = [FORK.Process(target=write_all, args=(path, number)) for number in range(WRITERS)]
-    rotator = FORK.Process(target=rotate, args=(path, stop, seed))
+    written = FORK.Array("i", WRITERS)
+    writers = [FORK.Process(target=write_all, args=(path, number, written)) for number in range(WRITERS)]
+    rotator = FORK.Process(target=rotate, args=(path, stop, seed, written))
     for process in (*writers, rotator):
         process.start()
     seen: list[Line] = []
