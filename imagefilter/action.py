@@ -112,7 +112,7 @@ def encode(action: ImageAction, renamed: bool) -> bytes:
     :raises Fault: 400 if the entity is nested too deep to be written.
     """
     entity = action.entity
-    if renamed and action.kind in NAMED_ACTIONS and entity.get("name") is not action.name:
+    if renamed and action.kind in NAMED_ACTIONS and type(entity.get("name")) is int:
         entity = {**entity, "name": action.name}
     document = {action.kind: entity}
     try:
@@ -206,8 +206,8 @@ def _holds_many(body: bytes, bracket: bytes) -> bool:
     return True
 
 
-def _children(value: Any) -> Iterable[Any]:
-    return value.values() if type(value) is dict else value if type(value) is list else ()
+def _children(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if type(value) is dict else value
 
 
 def _image_action(

@@ -17,7 +17,7 @@ import time
 LOCK_SECONDS = 5.0
 
 _MODE = 0o640
-_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO without a reader is an error, not a wait
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK  # a FIFO without a reader is an error, not a wait
 _TRIES = 5
 _LONGEST_WAIT = 0.01
 
@@ -98,7 +98,7 @@ def _write(descriptor: int, path: str, line: bytes) -> None:
 
 def sync_directory(path: str) -> None:
     """Have the name of a file on disk, and not only what is in it."""
-    descriptor = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(os.path.dirname(path), os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -7,9 +7,11 @@ import json
 import pytest
 
 from tests.cases import CASES, PROJECT, SERVER, Case
-from tests.nova.cloud import Cloud, Image
+from tests.nova.cloud import NOVA, Cloud, Image
 from tests.requests import send
 
+# Where every key of the metadata breaks the pattern, Nova up to 32 answers 400 on /v2 as on /v2.1.
+STRICT_UP_TO_32 = ["key of 255 characters, multi-byte"]
 PREFIXES = ["/v2.1", "/v2", f"/v2.1/{PROJECT}", f"/v2/{PROJECT}"]
 
 
@@ -30,7 +32,7 @@ def test_contract(case: Case, prefix: str, cloud: Cloud) -> None:
         [fault] = response.json.values()
         assert fault["message"].replace(cloud.server, SERVER) == case.message
         return
-    nova_status = case.nova["/v2.1" not in prefix]
+    nova_status = case.nova["/v2.1" not in prefix and not (NOVA <= 32 and case.id in STRICT_UP_TO_32)]
     assert response.status_int == nova_status, response.text
     assert cloud.images() == expected_images(case, nova_status)
 

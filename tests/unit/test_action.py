@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from imagefilter import filter_factory
-from imagefilter.action import decode
+from imagefilter.action import ImageAction, decode, encode
+from imagefilter.fault import Fault
 from tests.cases import SERVER, image
 from tests.requests import environ_of
 from tests.unit.small import PATH, Guarded
@@ -197,6 +198,16 @@ def test_a_lone_surrogate_is_forwarded_escaped() -> None:
     guarded = Guarded()
     assert guarded.post(b'{"createImage": {"name": "\\ud800", "metadata": {"k": "\\udc00"}}}').status_int == 202
     assert guarded.bodies == [b'{"createImage":{"name":"\\ud800","metadata":{"k":"\\udc00"}}}']
+
+
+def test_what_is_nested_too_deep_to_be_written_is_refused() -> None:
+    """Not by the limit on levels: by a stack of which little is left."""
+    metadata: Any = "x"
+    for _ in range(100_000):
+        metadata = {"k": metadata}
+    with pytest.raises(Fault) as caught:
+        encode(ImageAction("createImage", {"metadata": metadata}, "n", "", None), renamed=False)
+    assert (caught.value.status, caught.value.message) == MALFORMED
 
 
 def test_the_canonical_body() -> None:

@@ -67,6 +67,7 @@ def listed(status: str, headers: list[tuple[str, str]], *chunks: bytes) -> App:
     [
         ([LOCATION], b"", IMAGE),
         ([("location", f"http://glance/v2/images/{IMAGE}/")], b"", IMAGE),
+        ([("Location", "http://glance/images/LINUX")], b"", "LINUX"),
         ([JSON], BODY, IMAGE),
         ([("content-type", "application/json; charset=UTF-8")], BODY, IMAGE),
         ([JSON, LOCATION], b"{}", IMAGE),
@@ -167,6 +168,13 @@ def test_an_exception_of_close(tmp_path: Path) -> None:
         Run(tmp_path, raising_at_close)
     answer = json.loads((tmp_path / "audit.jsonl").read_text().splitlines()[1])
     assert answer["outcome"] == "success", "the answer was whole by then"
+
+
+def test_an_exception_of_a_close_that_comes_early(tmp_path: Path) -> None:
+    with pytest.raises(Mine):
+        Run(tmp_path, raising_at_close, read=0)
+    answer = json.loads((tmp_path / "audit.jsonl").read_text().splitlines()[1])
+    assert (answer["outcome"], answer["reason"]["reasonCode"]) == ("failure", "Mine")
 
 
 @pytest.mark.parametrize("exception", [SystemExit, KeyboardInterrupt])

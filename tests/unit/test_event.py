@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import re
 import types
+import uuid
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,11 @@ from typing import Any
 import pytest
 from pycadf import attachment, event, host, reason, resource
 
+from imagefilter import filter_factory
 from imagefilter.event import METADATA_BYTES, TEXT_LENGTH
 from tests.cases import CASES, PROJECT, SERVER, Case, backup, image, items
-from tests.requests import send
-from tests.unit.small import PATH, Guarded
+from tests.requests import environ_of, send
+from tests.unit.small import PATH, VOUCHED, Guarded
 
 AUTH_TOKEN = {
     "keystone.token_auth": object(),
@@ -187,6 +190,28 @@ def test_a_bare_401_is_not_recorded(guarded: Journalled) -> None:
     assert guarded.records() == []
 
 
+def test_a_caller_of_whom_little_is_known(guarded: Journalled) -> None:
+    guarded.post(image(), **{"nova.context": None, "HTTP_X_AUTH_TOKEN": "secret-token", "REMOTE_ADDR": None})
+    for record in guarded.records():
+        assert record["initiator"] == {
+            "id": "unknown",
+            "typeURI": "service/security/account/user",
+            "host": {"address": "", "agent": ""},
+            "vouched": False,
+        }
+
+
+def test_no_answer_at_all(tmp_path: Path) -> None:
+    """A server that gives an answer up before it has begun."""
+    path = tmp_path / "audit.jsonl"
+    app = filter_factory({}, audit_journal=str(path))(lambda environ, start_response: iter([b""]))
+    app(environ_of("POST", PATH, image(), **VOUCHED), None).close()
+    answer = json.loads(path.read_text().splitlines()[1])
+    assert (answer["outcome"], answer["reason"]["reasonCode"]) == ("unknown", "none")
+    content = answer["attachments"][0]["content"]
+    assert (content["status"], content["image_id"], content["seconds"], content["error"]) == (None, None, 0, None)
+
+
 def test_names_are_believed_like_the_ids(guarded: Journalled) -> None:
     forged = {key: value for key, value in AUTH_TOKEN.items() if key.startswith("HTTP_")}
     guarded.post(image(), **forged)  # vouched for by Nova's context alone
@@ -312,6 +337,158 @@ def test_no_request_writes_an_endless_record(
     for record in guarded.records():
         assert len(json.dumps(record)) < METADATA_BYTES + 20 * TEXT_LENGTH * len("\\u00e9")
     assert ("cut" in ours(guarded.records()[0])) == (audit_metadata in cut_with), "what was cut is said"
+
+
+NAMES = {
+    "user_name": "HTTP_X_USER_NAME",
+    "user_domain_id": "HTTP_X_USER_DOMAIN_ID",
+    "user_domain_name": "HTTP_X_USER_DOMAIN_NAME",
+    "project_name": "HTTP_X_PROJECT_NAME",
+    "project_domain_id": "HTTP_X_PROJECT_DOMAIN_ID",
+    "project_domain_name": "HTTP_X_PROJECT_DOMAIN_NAME",
+}
+IDS = {"user_id": "HTTP_X_USER_ID", "project_id": "HTTP_X_PROJECT_ID", "roles": "HTTP_X_ROLES"}
+CONNECTION = {
+    "HTTP_USER_AGENT": "agent",
+    "HTTP_X_FORWARDED_FOR": "forwarded_for",
+    "REMOTE_ADDR": "address",
+    "openstack.request_id": "request_id",
+    "openstack.global_request_id": "global_request_id",
+}
+
+
+def of_length(length: int, vouched: bool) -> tuple[Any, str, dict[str, str]]:
+    """A request in which all that a record may hold has one length: document, target, environ."""
+    texts = [*NAMES.values(), *IDS.values(), *CONNECTION]
+    environ = {**dict.fromkeys(texts, "x" * length), "REQUEST_METHOD": "P" * length}
+    environ["CONTENT_TYPE"] = "application/" + "x" * (length - len("application/"))
+    environ["nova.context"] = None
+    environ.update({"keystone.token_auth": object()} if vouched else {"HTTP_X_AUTH_TOKEN": "secret"})
+    target = "/v2.1/{}/servers/{}/action".format("0" * length, "s" * length)
+    return image("n" * length, {"k" * length: "v" * length}), target, environ
+
+
+@pytest.mark.parametrize("vouched", [True, False])
+def test_what_was_cut_is_said_by_its_name(tmp_path: Path, vouched: bool) -> None:
+    guarded = Journalled(tmp_path, audit_metadata="full")
+    guarded.post(*of_length(TEXT_LENGTH + 1, vouched)[:2], **of_length(TEXT_LENGTH + 1, vouched)[2])
+    [record, *_] = guarded.records()
+    whose = [*NAMES, "user_id"] if vouched else [f"claimed {name}" for name in (*IDS, *NAMES)]
+    expected = [*whose, "role"] if vouched else whose
+    what = ["method", "media_type", "image_name", "a metadata key", "a metadata value", "server_id", "project_id"]
+    known = [f"{each}: 256 characters" for each in (*what, *expected, *CONNECTION.values(), "the URL's project_id")]
+    path = f"path: {len(of_length(TEXT_LENGTH + 1, vouched)[1])} characters"
+    assert sorted(ours(record)["cut"]) == sorted([*known, path])
+    assert max(map(len, texts_of(record))) == TEXT_LENGTH
+
+
+def test_what_is_as_long_as_may_be_is_not_cut(tmp_path: Path) -> None:
+    guarded = Journalled(tmp_path, audit_metadata="full")
+    document, target, environ = of_length(TEXT_LENGTH, vouched=True)
+    guarded.post(document, target, **environ)
+    record = guarded.records()[0]
+    assert ours(record)["cut"] == [f"path: {len(target)} characters"]
+
+
+def texts_of(record: Any) -> list[str]:
+    """All texts in a record, but for what it says of itself."""
+    if isinstance(record, dict):
+        return [text for key, value in record.items() if key != "cut" for text in (key, *texts_of(value))]
+    return [text for item in record for text in texts_of(item)] if isinstance(record, list) else [str(record)]
+
+
+@pytest.mark.parametrize(("roles", "cut"), [(50, None), (51, ["roles: 51"])])
+def test_fifty_roles_are_named(guarded: Journalled, roles: int, cut: list[str] | None) -> None:
+    guarded.post(image(), **{**AUTH_TOKEN, "HTTP_X_ROLES": ",".join(f"r{n:02}" for n in range(roles))})
+    record = guarded.records()[0]
+    assert record["initiator"]["roles"] == [f"r{n:02}" for n in range(50)]
+    assert ours(record).get("cut") == cut
+
+
+@pytest.mark.parametrize(("value", "fits"), [("v" * 62, True), ("v" * 63, False)])
+def test_metadata_that_fill_a_record_to_the_last_byte(tmp_path: Path, value: str, fits: bool) -> None:
+    """64 items of 256 bytes each as JSON."""
+    guarded = Journalled(tmp_path, audit_metadata="full")
+    metadata = {f"{n:02}" + "k" * 184: "v" * 62 for n in range(63)}
+    assert len(json.dumps(next(iter(metadata.items())))) == METADATA_BYTES // 64
+    guarded.post(image(metadata={**metadata, "zz" + "k" * 184: value}))
+    content = ours(guarded.records()[0])
+    assert len(content["metadata"]) == 63 + fits
+    assert content.get("cut") == (None if fits else ["metadata: 64 items"])
+
+
+def test_a_record_names_the_prefix_of_the_path(guarded: Journalled) -> None:
+    guarded.post(image(), SCRIPT_NAME="/compute")
+    guarded.post(image(), "/", SCRIPT_NAME=PATH)
+    guarded.post(image(), SCRIPT_NAME=None)
+    guarded.post(image(), SCRIPT_NAME=PATH, PATH_INFO=None)
+    paths = [ours(record)["path"] for record in guarded.records() if record["eventType"] == "control"]
+    assert paths == [f"/compute{PATH}", f"{PATH}/", PATH, PATH]
+
+
+def test_a_project_of_the_url(guarded: Journalled) -> None:
+    guarded.post(image(), f"/v2.1/{PROJECT}/servers/{SERVER}/action")
+    assert guarded.records()[0]["target"] == {"id": SERVER, "typeURI": "compute/server", "project_id": PROJECT}
+
+
+def test_the_mode_is_the_projects(tmp_path: Path) -> None:
+    """``verdict`` without a rule: the mode of the project that is judged, not the one of all others."""
+    file = tmp_path / "policy.conf"
+    file.write_text(f"[imagefilter:project:{PROJECT}]\nmode = warn\n")
+    guarded = Journalled(tmp_path, oslo_config_file=str(file))
+    guarded.post(image())
+    assert ours(guarded.records()[0])["mode"] == "warn"
+
+
+def test_ids_and_times_are_ours(guarded: Journalled) -> None:
+    """Of one form, so that times compare as texts; pycadf's own would differ with its release and its options."""
+    guarded.post(image())
+    for record in guarded.records():
+        assert uuid.UUID(record["id"]).version == 4
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00", record["eventTime"])
+
+
+def test_a_line_is_as_short_as_json_can_be(guarded: Journalled) -> None:
+    guarded.post(json.dumps(image(name="half \ud83d")).encode())
+    guarded.post(image())
+    for line in guarded.path.read_text().splitlines():
+        assert line == json.dumps(json.loads(line), separators=(",", ":"))
+
+
+class Failing:
+    """A compute API that answers with a status, or not at all."""
+
+    def __init__(self, status: str) -> None:
+        self.status = status
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if not self.status:
+            raise LookupError("secret")
+        start_response(self.status, [("Content-Length", "0")])
+        return [b""]
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "code"), [("399 Odd", "success", "399"), ("400 Bad", "failure", "400"), ("", "failure", None)]
+)
+def test_what_came_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str, outcome: str, code: str | None
+) -> None:
+    clock = types.SimpleNamespace(monotonic=iter((10.0, 11.23456789)).__next__)
+    monkeypatch.setattr("imagefilter.answer.time", clock)
+    path = tmp_path / "audit.jsonl"
+    app = filter_factory({}, audit_journal=str(path))(Failing(status))
+    with contextlib.suppress(LookupError):
+        send(app, "POST", PATH, image(), None, **VOUCHED)
+    answer = json.loads(path.read_text().splitlines()[1])
+    assert answer["outcome"] == outcome
+    exception = {"reasonType": "exception", "reasonCode": "LookupError"}
+    assert answer["reason"] == (exception if code is None else {"reasonType": "HTTP", "reasonCode": code})
+    [attached] = answer["attachments"]
+    assert attached["typeURI"] == "mime:application/json"
+    content = attached["content"]
+    assert (content["action"], content["image_name"]) == ("createImage", "nightly")
+    assert content["seconds"] == (1.234568 if status else 0)
 
 
 @pytest.mark.parametrize("audit_metadata", ["keys", "none"])

@@ -238,9 +238,20 @@ def test_no_file_is_left_open(path: str) -> None:
 
 
 def test_a_journal_that_can_be_kept(path: str) -> None:
+    assert unusable("audit.jsonl") == "it is no absolute path"
     assert unusable(path) is None
     append(path, b"{}")
     assert unusable(path) is None
+
+
+def test_what_this_process_may_do_counts(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its effective user, that is."""
+    append(path, b"{}")
+    asked: list[Any] = []
+    monkeypatch.setattr(os, "access", lambda *args, **kwargs: asked.append((*args, kwargs)) or True)
+    assert unusable(path) is None
+    effective = {"effective_ids": True}
+    assert asked == [(os.path.dirname(path), os.W_OK | os.X_OK, effective), (path, os.R_OK | os.W_OK, effective)]
 
 
 def test_a_journal_that_can_not_be_kept_stops_loading(tmp_path: Path) -> None:
@@ -363,11 +374,59 @@ def test_an_outcome_that_can_not_be_written_changes_no_answer(tmp_path: Path, ca
 def test_a_record_that_can_not_be_made_is_one_that_can_not_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    guarded = Guarded(audit_journal=str(tmp_path / "audit.jsonl"))
+    path = tmp_path / "audit.jsonl"
+    guarded = Guarded(audit_journal=str(path))
     monkeypatch.setattr("imagefilter.event._target", lambda *args: 1 / 0)
     assert guarded.post(image()).status_int == 503
     assert guarded.bodies == []
-    assert "ZeroDivisionError" in caplog.text
+    [logged] = caplog.records
+    assert logged.getMessage() == (
+        f"a record could not be written (verdict) to audit_journal {path}: ZeroDivisionError: see the traceback; "
+        "1 so far; audit_on_error is deny"
+    )
+    assert logged.exc_info
+    assert logged.exc_info[0] is ZeroDivisionError
+
+
+def test_the_log_names_what_the_disk_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    guarded = Guarded(audit_journal=str(path), audit_on_error="allow")
+    monkeypatch.setattr(journal, "append", fail)
+    assert guarded.post(image()).status_int == 202
+    assert [(logged.getMessage(), bool(logged.exc_info)) for logged in caplog.records] == [
+        (
+            f"a record could not be written ({what}) to audit_journal {path}: OSError: [Errno 5] says the disk; "
+            f"{number} so far; audit_on_error is allow",
+            False,
+        )
+        for number, what in enumerate(("verdict", "outcome"), 1)
+    ]
+
+
+def fail(path: str, line: bytes) -> None:
+    raise OSError(errno.EIO, "says the disk")
+
+
+def test_records_that_are_lost_while_others_are_written_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    guarded = Guarded(audit_journal=str(path))
+    others = iter([0, 2])
+
+    def lose(path: str, line: bytes) -> None:
+        for _ in range(next(others, 0)):  # what another thread does meanwhile
+            guarded.post(image())
+        fail(path, line)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(journal, "append", lose)
+        guarded.post(image())
+        guarded.post(image())
+    guarded.post(image())
+    assert json.loads(lines(path)[0])["attachments"][0]["content"]["unrecorded"] == 4
 
 
 # --- real faults of real file systems, in processes of their own
