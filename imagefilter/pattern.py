@@ -31,10 +31,13 @@ def compile_pattern(pattern: str) -> Matches:
         import re2  # noqa: PLC0415  # an extra
     except ImportError:
         return _standard(pattern)
+    options = re2.Options()
+    options.log_errors = False  # to stderr, past every logger: what is wrong is in the exception
     try:
-        compiled = re2.compile(pattern)
+        compiled = re2.compile(pattern, options)
     except re2.error as error:
-        raise ValueError(f"no pattern of google-re2: {error}") from None
+        reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error
+        raise ValueError(f"no pattern of google-re2: {reason}") from None
 
     def matches(text: str) -> bool:
         try:

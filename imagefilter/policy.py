@@ -126,7 +126,7 @@ def _scope_of(given: Given, errors: list[str]) -> str | None:
 def _option_of(given: Given, scope: str | None, errors: list[str]) -> cfg.Opt | None:
     option = _BY_NAME.get(given.name)
     if option is None:
-        close = difflib.get_close_matches(given.name, _BY_NAME, 1)
+        close = difflib.get_close_matches(given.name, _BY_NAME)
         hint = f" (is it {close[0]}?)" if close else ""
         errors.append(f"unknown option '{given.name}' in {given.place}{hint}")
     elif scope and option.name not in PROJECT_OPTIONS:

@@ -211,6 +211,40 @@ def test_a_lock_that_is_never_given_back_is_an_error(path: str, monkeypatch: pyt
     append(path, b"{}")
 
 
+class Clock:
+    """Time that passes while somebody sleeps, and then alone."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+        self.later = lambda: None
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.slept.append(seconds)
+        if len(self.slept) == 7:
+            self.later()
+
+
+def test_a_lock_is_waited_for(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a millisecond at first, ten at most: of many threads that ask each half one none would get to write."""
+    append(path, b"1")
+    clock = Clock()
+    monkeypatch.setattr(journal, "time", clock)
+    with open(path, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        with pytest.raises(TimeoutError, match="another process has held the lock for 5 s"):
+            append(path, b"2")
+        assert 5.0 < clock.now < 5.02
+        clock.slept, clock.later = [], lambda: fcntl.flock(file, fcntl.LOCK_UN)
+        append(path, b"3")
+    assert clock.slept == [0.0005, 0.001, 0.002, 0.004, 0.008, 0.01, 0.01]
+    assert lines(path) == [b"1", b"3"]
+
+
 def test_the_name_of_a_new_file_is_on_disk_before_its_first_record(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     for name in ("fsync", "write", "fdatasync"):

@@ -92,3 +92,10 @@ def test_whole_names_match(engine: str, request: pytest.FixtureRequest) -> None:
         pytest.importorskip("re2")
     matches = compile_pattern("a|ab")
     assert [matches(text) for text in ("a", "ab", "abc", "", "a\n", "\ud800")] == [True, True] + [False] * 4
+
+
+def test_what_is_no_pattern_is_said_once_and_in_words(capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("re2")
+    with pytest.raises(ValueError, match=r"^no pattern of google-re2: missing \): \($"):
+        compile_pattern("(")
+    assert capfd.readouterr().err == ""

@@ -120,6 +120,34 @@ def test_all_errors_come_in_one_message(tmp_path: Path) -> None:
     assert len(raised.value.errors) == 5
 
 
+RULES = "project-id, project, project-unknown, server, snapshots-enabled, name-required, name-format, metadata-type,"
+RULES += " metadata-quota, metadata-key-blank, metadata-key-length, metadata-value, name-pattern, metadata-required,"
+RULES += " metadata-reserved"
+
+
+def test_errors_as_the_operator_reads_them(tmp_path: Path) -> None:
+    text = "[imagefilter]\nmode = loud\nrule_modes = nonsense:warn,token:off\nxyzzy = 1\n"
+    text += "[imagefilter_extra]\nmode = off\n[imagefilter:project:demo]\nmode = off\n"
+    text += "[imagefilter:project:abc]\nmax_body_bytes = 1000\nmetadata_itmes = 1\nmetadata_items = x\n"
+    with pytest.raises(ConfigError) as raised:
+        load({**write(tmp_path, text), "actions": "", "zzz": "1"})
+    file = f"of {tmp_path}/imagefilter.conf"
+    common, abc = f"section [imagefilter] {file}", f"section [imagefilter:project:abc] {file}"
+    assert raised.value.errors == [
+        f"unknown option 'xyzzy' in {common}",
+        f"section [imagefilter_extra] {file}: unknown section",
+        f"section [imagefilter:project:demo] {file}: 'demo' is no project id, which is of 0-9, a-f and -",
+        f"max_body_bytes in {abc}: it holds for all projects, so it belongs into [imagefilter]",
+        f"unknown option 'metadata_itmes' in {abc} (is it metadata_items?)",
+        "unknown option 'zzz' in the paste section",
+        f"mode = loud in {common}: Valid values are [enforce, warn, off], but found 'loud'",
+        f"metadata_items = x in {abc}: invalid literal for int() with base 10: 'x'",
+        "actions is empty, so nothing would be judged: take the filter out of the pipeline instead",
+        f"rule_modes in {common}: nonsense is no rule; rules are {RULES}",
+        f"rule_modes in {common}: token refuses in every mode; rules are {RULES}",
+    ]
+
+
 @pytest.mark.parametrize("text", ["no section = 1\n", "[imagefilter]\nx\n", "[imagefilter\n", "\xff"])
 def test_a_file_that_is_none(tmp_path: Path, text: str) -> None:
     paste = write(tmp_path, "")
