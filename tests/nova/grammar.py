@@ -98,7 +98,7 @@ def _entities(draw: st.DrawFn, kind: str, odd: bool) -> Any:
         members.append(("metadata", Pairs([(key, "v"), ("z", "w")][: draw(st.integers(1, 2))])))
     if odd:
         for change in draw(
-            st.lists(st.sampled_from(("name", "metadata", "member", "nest", "all", "gone")), max_size=3)
+            st.lists(st.sampled_from((*("name", "metadata") * 3, "member", "nest", "all", "gone")), max_size=3)
         ):
             members = _changed(draw, members, change)
     return draw(st.sampled_from(words.ODD_VALUES)) if members == [] else Pairs(members)
