@@ -46,7 +46,7 @@ test-novas:
 	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 mutants: .venv-mutants/ready
-	-nice -n 10 .venv-mutants/bin/mutmut run --max-children 1
+	-ulimit -v 4000000; nice -n 10 .venv-mutants/bin/mutmut run --max-children 1
 	.venv-mutants/bin/python -m tests.mutants
 
 lint: .venv/ready

@@ -59,7 +59,7 @@ class Fault(Exception):
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         body = json.dumps(self._document()).encode("ascii")
         content_type = "application/json" if self.status == 401 else "application/json; charset=UTF-8"
-        headers = [("Content-Type", content_type), ("Content-Length", str(len(body)))]
+        headers = [("Content-Type", content_type)]
         if self.www_authenticate:
             headers.append(("WWW-Authenticate", self.www_authenticate))
         headers += _request_id_headers(environ)

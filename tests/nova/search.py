@@ -72,6 +72,11 @@ class Search:
         self._guarded = {policy.name: guarded(policy) for policy in policies}
         self._requests = requests().filter(fits) if fits else requests()
 
+    @property
+    def examples(self) -> int:
+        """How many were tried."""
+        return sum(self.happened.values())
+
     def check(self, request: Request, policies: Sequence[Policy]) -> None:
         """Try a request under some policies: each of these is an example.
 
@@ -89,7 +94,7 @@ class Search:
 
     def run(self, examples: int, seed: int, shrink: bool = True) -> Find | None:
         """Try so many examples, always the same ones for a seed, until a property does not hold."""
-        before, first = self.happened.total(), 0
+        before, first = self.examples, 0
 
         @hypothesis.seed(seed)
         @hypothesis.settings(
@@ -107,7 +112,7 @@ class Search:
             try:
                 self.check(request, self._some_policies(number))
             except CounterexampleError:
-                first = first or self.happened.total() - before + 1
+                first = first or self.examples - before + 1
                 raise
 
         try:
@@ -163,8 +168,8 @@ def _long_run(search: Search, examples: int) -> int:
     """Try requests in batches, a seed each, and note after each how far it came."""
     state = json.loads(STATE.read_text()) if STATE.exists() else {"seed": 0, "finds": 0, "happened": {}}
     search.happened.update(state["happened"])
-    begun, before = time.monotonic(), search.happened.total()
-    while search.happened.total() < examples:
+    begun, before = time.monotonic(), search.examples
+    while search.examples < examples:
         find = search.run(BATCH, state["seed"])
         if find:
             keep(find)
@@ -173,11 +178,11 @@ def _long_run(search: Search, examples: int) -> int:
         state.update(seed=state["seed"] + 1, happened=search.happened)
         STATE.write_text(json.dumps(state, indent=1))
         if state["seed"] % 10 == 0:
-            rate = (search.happened.total() - before) / (time.monotonic() - begun)
-            print(f"{search.happened.total()} examples, {rate:.0f} a second, {state['finds']} finds", flush=True)
+            rate = (search.examples - before) / (time.monotonic() - begun)
+            print(f"{search.examples} examples, {rate:.0f} a second, {state['finds']} finds", flush=True)
     for word, count in search.happened.most_common():
         print(f"{count:>9} {word}")
-    print(f"{search.happened.total()} examples, {state['finds']} finds (to begin anew remove {STATE})")
+    print(f"{search.examples} examples, {state['finds']} finds (to begin anew remove {STATE})")
     return 1 if state["finds"] else 0
 
 

@@ -40,6 +40,15 @@ def test_otherwise_headers_count_for_nothing(environ: dict[str, Any]) -> None:
     assert not caller.authenticated
 
 
+def test_what_is_not_there_is_empty() -> None:
+    caller = caller_of({})
+    assert (caller.address, caller.request_id) == ("", "")
+    behind_auth_token = {"keystone.token_auth": object(), "HTTP_X_USER_ID": "u"}
+    assert caller_of(behind_auth_token).roles == set()
+    assert caller_of({**behind_auth_token, "HTTP_X_ROLES": " , ,Member "}).roles == {"member"}
+    assert caller_of(behind_auth_token).project_id is None
+
+
 def test_auth_token_without_a_user_vouches_for_nobody() -> None:
     """With delay_auth_decision its mark is there although no token was."""
     assert not caller_of({"keystone.token_auth": object(), "HTTP_X_IDENTITY_STATUS": "Invalid"}).authenticated

@@ -440,6 +440,14 @@ def test_the_mode_is_the_projects(tmp_path: Path) -> None:
     assert ours(guarded.records()[0])["mode"] == "warn"
 
 
+def test_roles_are_exempt_by_the_projects_section(tmp_path: Path) -> None:
+    file = tmp_path / "policy.conf"
+    file.write_text(f"[imagefilter:project:{PROJECT}]\nexempt_roles = member\n")
+    guarded = Journalled(tmp_path, oslo_config_file=str(file))
+    guarded.post(image())
+    assert ours(guarded.records()[0])["verdict"] == "exempt"
+
+
 def test_ids_and_times_are_ours(guarded: Journalled) -> None:
     """Of one form, so that times compare as texts; pycadf's own would differ with its release and its options."""
     guarded.post(image())

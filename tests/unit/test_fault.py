@@ -19,6 +19,36 @@ def test_the_bytes_of_the_documented_sample() -> None:
     assert response.headers["Content-Type"] == "application/json; charset=UTF-8"
 
 
+def test_all_headers_of_a_fault() -> None:
+    environ = {"PATH_INFO": "/v2.1/x", "openstack.request_id": "req-1", "REQUEST_METHOD": "POST"}
+    started: list[Any] = []
+    body = b"".join(Fault(403, "é")(environ, lambda *args: started.append(args)))  # type: ignore[arg-type,return-value,func-returns-value]
+    assert body == b'{"forbidden": {"message": "\\u00e9", "code": 403}}'
+    assert started[0][0] == "403 Forbidden"
+    assert started[0][1] == [
+        ("Content-Type", "application/json; charset=UTF-8"),
+        ("X-OpenStack-Request-Id", "req-1"),
+        ("X-Compute-Request-Id", "req-1"),
+        (MICRO, "compute 2.1"),
+        (LEGACY, "2.1"),
+        ("Vary", MICRO),
+        ("Vary", LEGACY),
+        ("Content-Length", str(len(body))),
+    ]
+
+
+def test_all_headers_of_a_401() -> None:
+    started: list[Any] = []
+    environ = {"SCRIPT_NAME": "/v2", "REQUEST_METHOD": "POST"}
+    body = b"".join(Fault(401, "x", "Keystone")(environ, lambda *args: started.append(args)))  # type: ignore[arg-type,return-value,func-returns-value]
+    assert body == b'{"error": {"code": 401, "title": "Unauthorized", "message": "x"}}'
+    assert started[0][1] == [
+        ("Content-Type", "application/json"),
+        ("WWW-Authenticate", "Keystone"),
+        ("Content-Length", str(len(body))),
+    ]
+
+
 def test_request_ids_are_answered_where_known() -> None:
     response = Guarded().post(BAD, **{"openstack.request_id": "req-1"})
     assert response.headers["X-OpenStack-Request-Id"] == response.headers["X-Compute-Request-Id"] == "req-1"
@@ -55,6 +85,10 @@ def test_microversion_headers(sent: dict[str, str], answered: str | None) -> Non
         (PATH.replace("/v2.1", "/compute/v2.1"), {}, True),
         (PATH.replace("/v2.1", "/v2"), {"HTTP_OPENSTACK_API_VERSION": "compute 2.45"}, False),
         (PATH.replace("/v2.1", ""), {}, False),
+        (PATH, {"SCRIPT_NAME": None}, True),
+        ("/", {"SCRIPT_NAME": PATH, "PATH_INFO": None}, True),
+        ("/", {"SCRIPT_NAME": f"{PATH}/v2.1", "PATH_INFO": None}, True),
+        ("/v2.1", {"SCRIPT_NAME": None}, True),
     ],
 )
 def test_only_v21_has_microversions(path: str, environ: dict[str, Any], versioned: bool) -> None:

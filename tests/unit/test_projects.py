@@ -97,6 +97,16 @@ def test_what_cannot_be_used_is_named(section: str, line: str, reason: str, tmp_
         assert part in message
 
 
+@pytest.mark.parametrize(
+    ("server", "found"),
+    [(SERVER, True), (SERVER.upper(), True), (SERVER.replace("-", ""), True), (SERVER[:-1], False), ("web-1", False)],
+)
+def test_a_server_is_a_uuid_as_nova_reads_one(server: str, found: bool) -> None:
+    """``oslo_utils.uuidutils.is_uuid_like`` takes it in capitals and without its hyphens."""
+    response = Guarded().post(image(), f"/v2.1/servers/{server}/action")
+    assert answer(response) == ((202, "") if found else (404, f"Instance {server} could not be found."))
+
+
 def test_the_name_pattern_matches_the_whole_name() -> None:
     app = Guarded(name_pattern="(nightly|weekly)-[0-9]+")
     assert app.post(image("nightly-1")).status_int == 202
