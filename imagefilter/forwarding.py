@@ -65,6 +65,17 @@ _SAFE = "~!$&'()*+,;=:@/"
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
+def method_of(environ: WSGIEnvironment) -> str:
+    """The method, spelled as the client did.
+
+    :raises Fault: 400 for one that is no token (RFC 9110, 5.6.2): with a space in it the target would begin elsewhere.
+    """
+    method: str = environ["REQUEST_METHOD"]
+    if not _NAME.fullmatch(method.lower().replace("_", "-")):
+        raise Fault(400, "Malformed request method.")
+    return method
+
+
 def target_of(environ: WSGIEnvironment) -> str:
     """The request target: path and query, as the client wrote them where that means what the filter saw.
 

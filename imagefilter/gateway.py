@@ -33,7 +33,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 from urllib3.exceptions import TimeoutError as TooSlow
 
 from imagefilter.fault import Fault
-from imagefilter.forwarding import answer_headers, body_of, length_of, request_headers, target_of
+from imagefilter.forwarding import answer_headers, body_of, length_of, method_of, request_headers, target_of
 from imagefilter.sources import paste_place
 from imagefilter.upstream import connector
 
@@ -80,7 +80,7 @@ class Gateway:
         return answer
 
     def _ask(self, environ: WSGIEnvironment) -> _Answer:
-        request = (environ["REQUEST_METHOD"], target_of(environ), body_of(environ), request_headers(environ))
+        request = (method_of(environ), target_of(environ), body_of(environ), request_headers(environ))
         if request[0] in _REPEATABLE and request[2] is None:
             return _Answer(self._send_again_if_closed(request))
         # A server that answers without having read the body may take the rest of it for another request, which nobody

@@ -23,8 +23,10 @@ from imagefilter import filter_factory
 from imagefilter.action import NAMED_ACTIONS, UNREAD_METHODS, ImageAction, encode, read_body, recognise
 from imagefilter.fault import FAULT_NAMES, Fault
 from imagefilter.options import ACTIONS
+from tests.fuzz.wire import forward
 
 LIMIT = 114688
+_OPTIONS = {"actions": ", ".join(ACTIONS), "metadata_items": "3", "name_pattern": "[a-z]*"}
 
 _NAMES = {name: name.encode() for name in ACTIONS}
 # What servers and auth_token say in an environ, beside what clients can.
@@ -41,6 +43,7 @@ def check(data: bytes) -> None:
     with contextlib.suppress(Fault):
         _is_recognised(environ, body, read_body(environ, LIMIT))
     _passes_the_filter(*parse(data))
+    _passes_the_gateway(parse(data)[0])
 
 
 def parse(data: bytes) -> tuple[dict[str, Any], bytes]:
@@ -113,6 +116,19 @@ def _passes_the_filter(environ: dict[str, Any], body: bytes) -> None:
         assert int(started[0]) in FAULT_NAMES
 
 
+def _passes_the_gateway(environ: dict[str, Any]) -> None:
+    """Filter and gateway: one request for the compute API, the one that was judged, or none and a fault."""
+    started: list[str] = []
+    b"".join(_gateway()(environ, lambda status, *_: started.append(status[:3])))
+    assert len(started) == 1
+    assert started == ["202"] or int(started[0]) in FAULT_NAMES
+
+
+@functools.cache
+def _gateway() -> Any:
+    return filter_factory({}, **_OPTIONS)(forward)
+
+
 @functools.cache
 def _filter() -> Any:
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -120,4 +136,4 @@ def _filter() -> Any:
         start_response("202 Accepted", [])
         return []
 
-    return filter_factory({}, actions=", ".join(ACTIONS), metadata_items="3", name_pattern="[a-z]*")(app)
+    return filter_factory({}, **_OPTIONS)(app)
