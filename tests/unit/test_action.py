@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from imagefilter import filter_factory
-from imagefilter.action import ImageAction, decode, encode
+from imagefilter.action import ImageAction, Target, decode, encode, recognise
 from imagefilter.fault import Fault
 from tests.cases import SERVER, image
 from tests.requests import environ_of
@@ -88,8 +88,10 @@ def test_over_the_limit_without_a_length_no_more_is_read_than_the_limit() -> Non
 def test_the_limit_is_an_option_and_the_log_names_both(caplog: pytest.LogCaptureFixture) -> None:
     assert Guarded(max_body_bytes=str(len(GOOD))).post(GOOD).status_int == 202
     assert Guarded(max_body_bytes=str(len(GOOD) - 1)).post(GOOD).status_int == 413
-    assert "[imagefilter] max_body_bytes" in caplog.text
-    assert "[oslo_middleware] max_request_body_size" in caplog.text
+    assert [logged.getMessage() for logged in caplog.records if logged.name == "imagefilter.action"] == [
+        f"refused a body of over {len(GOOD) - 1} bytes: [imagefilter] max_body_bytes must be at least the compute API's"
+        " own [oslo_middleware] max_request_body_size"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -120,6 +122,21 @@ def test_without_a_length_and_without_an_end_there_is_no_body() -> None:
     response = Guarded().post(b"", CONTENT_LENGTH=None, HTTP_TRANSFER_ENCODING="chunked", **{"wsgi.input": stream})
     assert fault_of(response) == MALFORMED
     assert stream.given == 0
+
+
+def test_of_no_body_an_empty_one_is_made() -> None:
+    guarded = Guarded()
+    assert guarded.post(b"", "/v2.1/servers", CONTENT_LENGTH=None, **{"wsgi.input": Drip(GOOD)}).status_int == 202
+    assert [(seen["body"], seen["CONTENT_LENGTH"]) for seen in guarded.compute.seen] == [(b"", "0")]
+
+
+def test_no_more_is_read_than_the_length_says() -> None:
+    """What follows is the next request of the connection."""
+    stream = Drip(GOOD + b"POST /")
+    guarded = Guarded()
+    assert guarded.post(b"", CONTENT_LENGTH=str(len(GOOD)), **{"wsgi.input": stream}).status_int == 202
+    assert json.loads(guarded.bodies[0]) == json.loads(GOOD)
+    assert stream.given == len(GOOD)
 
 
 def test_an_exception_of_the_stream_goes_on_its_way() -> None:
@@ -178,13 +195,18 @@ STARTS = ["", " ", "\r\n\t", "\f", "\xa0", "\ufeff", "[", "'"]
 
 
 @pytest.mark.parametrize(
-    "text", ["{}", "null", "-1.5e3", "NaN", '"a"', '{"a": 1, "a": [2]}', "", "tru", "01", "'a'", "[1,]"]
+    "text", ["{}", "null", "-1.5e3", "NaN", '"a"', '{"a": 1, "a": [2]}', "", "tru", "01", "'a'", "[1,]", "X{}X"]
 )
 def test_what_is_json_is_what_nova_takes_for_it(text: str) -> None:
     """Nova's own decoding is ``json.loads(body.decode("utf-8"))``."""
     for start, end in itertools.product(STARTS, ENDS):
         whole = start + text + end
         assert read(decode, whole.encode()) == read(json.loads, whole), whole
+
+
+def test_two_documents_are_none() -> None:
+    with pytest.raises(ValueError, match=r"^more than one document$"):
+        decode(b"{} {}")
 
 
 def read(reader: Callable[[Any], Any], text: Any) -> str:
@@ -222,9 +244,9 @@ def test_the_canonical_body() -> None:
 
 def test_the_content_type_is_json_whatever_it_was() -> None:
     guarded = Guarded()
-    for content_type in (None, "", "text/plain", "application/json;charset=utf-16"):
+    for content_type in (None, "", "text/plain", "application/json;charset=utf-16", "text/plain; a=b; c=d"):
         guarded.post(GOOD, CONTENT_TYPE=content_type)
-    assert [seen["CONTENT_TYPE"] for seen in guarded.compute.seen] == ["application/json"] * 4
+    assert [seen["CONTENT_TYPE"] for seen in guarded.compute.seen] == ["application/json"] * 5
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS", "PATCH", "TRACE"])
@@ -270,6 +292,32 @@ def test_an_action_path(target: str) -> None:
     guarded = Guarded()
     assert fault_of(guarded.post(b"{", target.format(s=SERVER))) == MALFORMED
     assert guarded.post(GOOD, target.format(s=SERVER)).status_int == 202
+
+
+@pytest.mark.parametrize(
+    ("script_name", "path_info", "target"),
+    [
+        (None, "/servers/x/action", Target("x", None, False)),
+        ("", "/p/servers/x/action", Target("x", "p", False)),
+        ("/v2.1/p/servers/x/action", None, Target("x", "p", True)),
+        ("/v2.1", "/servers/x/action", Target("x", None, True)),
+        ("/v2.1/servers", "/x/action", Target("x", None, True)),
+        ("/servers/x", "/action\n", Target("x", None, False)),
+    ],
+)
+def test_a_path_may_be_mounted_anywhere(script_name: str | None, path_info: str | None, target: Target) -> None:
+    environ = environ_of("POST", "/", b"{", SCRIPT_NAME=script_name, PATH_INFO=path_info)
+    action = recognise(environ, b"{", {})
+    assert action
+    assert action.target == target
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"k":', "}")])
+@pytest.mark.parametrize(("levels", "accepted"), [(98, True), (99, False)])
+def test_an_image_action_has_a_hundred_levels_at_most(opening: str, closing: str, levels: int, accepted: bool) -> None:
+    """Two of them are the action's own, and a value is none."""
+    body = '{"createImage":{"name":"x","m":%s1%s}}' % (opening * levels, closing * levels)  # noqa: UP031
+    assert Guarded().post(body.encode()).status_int == (202 if accepted else 400)
 
 
 @pytest.mark.parametrize("target", ["/v2.1/servers", "/action", "/servers/action", "/v2.1/images/x/action", "/", ""])
