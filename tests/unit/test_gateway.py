@@ -12,7 +12,7 @@ import pytest
 
 from imagefilter import gateway as gateway_module
 from imagefilter.fault import Fault
-from imagefilter.forwarding import UNREAD_BODY_BYTES, body_of, request_headers, target_of
+from imagefilter.forwarding import UNREAD_BODY_BYTES, body_of, method_of, request_headers, target_of
 from imagefilter.gateway import app_factory
 from imagefilter.policy import ConfigError
 from imagefilter.upstream import OPTIONS, connector
@@ -187,6 +187,17 @@ def test_a_target_that_is_no_path(path: str) -> None:
 )
 def test_a_query_is_one(query: str, sent: str) -> None:
     assert target_of(environ_of("GET", "/", QUERY_STRING=query)) == f"/?{sent}"
+
+
+@pytest.mark.parametrize("method", ["GET", "post", "M-SEARCH", "X_Y", "!"])
+def test_a_method_goes_on_as_it_is_spelled(method: str) -> None:
+    assert method_of(environ_of(method, "/")) == method
+
+
+@pytest.mark.parametrize("method", ["", "POST /servers/x/action HTTP/1.1\r\n", "GET ", "G\tT", "\xe9", "G\0", "GET:"])
+def test_a_method_that_would_begin_another_request_line(method: str) -> None:
+    with pytest.raises(Fault, match="Malformed request method"):
+        method_of(environ_of(method, "/"))
 
 
 # --- headers and bodies
