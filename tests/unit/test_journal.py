@@ -68,6 +68,31 @@ def test_its_mode_is_0640(path: str, umask: int) -> None:
     assert os.stat(path).st_mode & 0o777 == 0o640
 
 
+def test_nobody_else_may_read_it_for_a_moment(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, original = [], os.open
+    monkeypatch.setattr(os, "open", lambda *args: opened.append(args) or original(*args))
+    append(path, b"{}")
+    assert [args[2] for args in opened if args[1] & os.O_CREAT] == [0o640]
+
+
+def test_two_processes_may_begin_it_at_once(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = os.open
+
+    def another_is_faster(name: str, flags: int, *mode: int) -> int:
+        if flags & os.O_CREAT:
+            Path(path).write_bytes(b"theirs\n")
+        return original(name, flags, *mode)
+
+    monkeypatch.setattr(os, "open", another_is_faster)
+    append(path, b"ours")
+    assert lines(path) == [b"theirs", b"ours"]
+
+
+def test_what_is_no_file_is_not_written_to() -> None:
+    with pytest.raises(OSError, match=r"^/dev/null is no regular file$"):
+        append("/dev/null", b"{}")
+
+
 def test_the_mode_of_a_file_that_is_there_is_the_operators(path: str) -> None:
     Path(path).touch(mode=0o600)
     append(path, b"{}")

@@ -148,6 +148,12 @@ def test_errors_as_the_operator_reads_them(tmp_path: Path) -> None:
     ]
 
 
+def test_an_empty_value_unsets_its_own_option_and_no_other() -> None:
+    policy = load({"www_authenticate_uri": "", "metadata_reserved": " ", "max_body_bytes": "", "metadata_items": "5"})
+    assert (policy.www_authenticate_uri, policy.max_body_bytes, policy.settings.metadata_items) == (None, 114688, 5)
+    assert policy.settings.metadata_reserved == frozenset()
+
+
 @pytest.mark.parametrize("text", ["no section = 1\n", "[imagefilter]\nx\n", "[imagefilter\n", "\xff"])
 def test_a_file_that_is_none(tmp_path: Path, text: str) -> None:
     paste = write(tmp_path, "")

@@ -139,7 +139,21 @@ def test_reserved_metadata(key: str) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["Owner", "Tags", "ID", "ids", "my_id", "image_type", "name", "visibility", "os_glanc", "a\nos_glance_x", "a\nid"],
+    [
+        "Owner",
+        "Tags",
+        "ID",
+        "ids",
+        "my_id",
+        "image_type",
+        "name",
+        "visibility",
+        "os_glanc",
+        "os_glance",
+        "os_glanceX",
+        "a\nos_glance_x",
+        "a\nid",
+    ],
 )
 def test_other_metadata_is_free(key: str) -> None:
     assert Guarded().post(image(metadata={key: "v"})).status_int == 202
