@@ -36,7 +36,8 @@ def check(request: Request, policy: Policy, bare: Seen, guarded: Seen, own_prope
 
 def _no_failure_of_ours(bare: Seen, guarded: Seen) -> None:
     failed = guarded.answer.status == 0 or (guarded.answer.status >= 500 and not is_fault(guarded.answer, RULES))
-    if failed and 0 < bare.answer.status < 500:
+    # A number as a name is text when Nova reads it, and with text os-volumes_boot fails in Nova 33 and 34.
+    if failed and 0 < bare.answer.status < 500 and not _is_named_by_number(bare, guarded):
         raise CounterexampleError("it fails with the filter alone")
 
 
