@@ -31,6 +31,9 @@ UNREAD_METHODS = frozenset(("GET", "HEAD", "DELETE", "OPTIONS", "PATCH", "TRACE"
 #: Actions whose value is an object with a name and metadata. ``shelve`` names its image itself.
 NAMED_ACTIONS = frozenset(("createImage", "createBackup"))
 
+#: What stands in the body of one that makes an image, whether it is judged or not.
+ACTION_NAMES = tuple(name.encode() for name in ACTIONS)
+
 # os-volumes_boot is a clone of servers from Nova 16 to 32, and its routes still stand in 33 and 34.
 _COLLECTIONS = frozenset(("servers", "os-volumes_boot"))
 _VERSION = re.compile(r"v[0-9]+(\.[0-9]+)?")
@@ -60,8 +63,9 @@ class ImageAction(NamedTuple):
 
     @property
     def metadata(self) -> Any:
-        """The metadata as decoded, ``{}`` if none was given."""
-        return self.entity.get("metadata", {}) if type(self.entity) is dict else {}
+        """The metadata as decoded, ``{}`` if none was given, or none counts: Nova reads nothing of a ``shelve``."""
+        named = self.kind in NAMED_ACTIONS and type(self.entity) is dict
+        return self.entity.get("metadata", {}) if named else {}
 
 
 def recognise(environ: WSGIEnvironment, body: bytes, actions: Mapping[str, bytes]) -> ImageAction | None:
@@ -69,12 +73,12 @@ def recognise(environ: WSGIEnvironment, body: bytes, actions: Mapping[str, bytes
 
     :param body: the whole body.
     :param actions: names of the actions that are judged, each with its ASCII bytes.
-    :returns: None for everything that is none of ours and can go on untouched. An image action that is not judged may
-        be returned, as the policy may be about to change.
+    :returns: None for everything that is none of ours and can go on untouched; perhaps an image action that is not in
+        ``actions``.
     """
     segments = _segments(environ)
     on_action_path = environ["REQUEST_METHOD"] == "POST" and _is_action_path(segments)
-    if not on_action_path and not _may_name(body, actions):
+    if not on_action_path and not may_name(body, actions.values()):
         return None
     try:
         document = decode(body)
@@ -176,9 +180,9 @@ def _is_action_path(segments: list[str]) -> bool:
     return len(segments) >= 3 and segments[-1] == "action" and segments[-3] in _COLLECTIONS
 
 
-def _may_name(body: bytes, actions: Mapping[str, bytes]) -> bool:
-    """Whether a body may name a guarded action: compute APIs read UTF-8 only, where a name is its bytes or escaped."""
-    return b"\\" in body or any(name in body for name in actions.values())
+def may_name(body: bytes, names: Iterable[bytes]) -> bool:
+    """Whether a body may name an action: compute APIs read UTF-8 only, where a name is its bytes or escaped."""
+    return b"\\" in body or any(name in body for name in names)
 
 
 def _is_deep(body: bytes, document: Any) -> bool:
@@ -225,7 +229,7 @@ def _target(segments: list[str]) -> Target:
 
 def _name(body: bytes, kind: str, entity: Any) -> Any:
     """The entity's name; of a number its digits as the client wrote them, if it is written in digits alone."""
-    name = entity.get("name") if isinstance(entity, dict) else None
+    name = entity.get("name") if kind in NAMED_ACTIONS and isinstance(entity, dict) else None
     if type(name) is not int:
         return name
     literal = json.loads(body, parse_int=str)[kind]["name"]

@@ -172,7 +172,9 @@ def project_unknown(case: Case) -> str | None:
 def name_pattern(case: Case) -> str | None:
     name, matches = case.action.name, case.settings.name_matches
     # Only what can be a name is tried: the time of a match depends on the length.
-    if matches is None or type(name) is not str or len(name) > NAME_LENGTH or matches(name):
+    if matches is None or type(name) is not str or len(name) > NAME_LENGTH:
+        return None
+    if matches(name) and matches(name.strip()):  # Nova names the image without the white space around it
         return None
     return f"The image name '{shown(name)}' does not match the pattern '{case.settings.name_pattern}' (name-pattern)"
 

@@ -114,7 +114,7 @@ class Compute:
             raise _Failure(f"the compute API failed: {type(error).__name__}") from error
         if response.status_int == 401:
             raise NotAuthenticated
-        if 400 <= response.status_int < 500:  # about this caller, so nothing to remember against his project
+        if 300 <= response.status_int < 500:  # about this request, so nothing to remember against its project
             raise FactUnknown(f"the compute API answered {response.status_int}")
         if response.status_int != 200:
             raise _Failure(f"the compute API answered {response.status_int}")
@@ -131,11 +131,13 @@ def _question(environ: WSGIEnvironment, action: ImageAction) -> WSGIEnvironment:
         raise FactUnknown("the path of the request does not say where the compute API is")
     path = environ.get("PATH_INFO", "").removesuffix("\n").rstrip("/")
     segments = [segment for segment in path.split("/") if segment]
+    # Without a version in its path a request may have it in Accept; ours would be answered with a list of them (300).
+    version = [] if action.target.versioned else ["v2.1"]
     question = {key: environ[key] for key in _KEPT if key in environ}
     question.update(
         {
             "REQUEST_METHOD": "GET",
-            "PATH_INFO": "/" + "/".join([*segments[:-3], "limits"]),
+            "PATH_INFO": "/" + "/".join([*version, *segments[:-3], "limits"]),
             "QUERY_STRING": "",
             "CONTENT_LENGTH": "0",
             "HTTP_ACCEPT": "application/json",

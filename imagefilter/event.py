@@ -13,6 +13,7 @@ import socket
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from oslo_utils import uuidutils
 from pycadf import attachment, cadftaxonomy, cadftype, host, reason, resource
 from pycadf.event import Event
 
@@ -190,12 +191,16 @@ def _roles(caller: Caller, cut: list[str]) -> list[str]:
 
 
 def _target(action: ImageAction, cut: list[str]) -> _Resource:
-    target = _Resource(
-        id=_identifier(action.target and action.target.server_id, "server_id", cut), typeURI="compute/server"
-    )
+    target = _Resource(id=_identifier(_server_id(action), "server_id", cut), typeURI="compute/server")
     if action.target and action.target.project_id:
         target.project_id = _cut(action.target.project_id, "the URL's project_id", cut)
     return target
+
+
+def _server_id(action: ImageAction) -> str | None:
+    """The server's id in the one way that Nova itself writes it, so that a search finds each of its records."""
+    server_id = action.target and action.target.server_id
+    return str(uuid.UUID(server_id)) if server_id and uuidutils.is_uuid_like(server_id) else server_id
 
 
 def _identifier(value: str | None, what: str, cut: list[str]) -> str:

@@ -6,7 +6,16 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Callable
 
-from imagefilter.action import UNREAD_METHODS, ImageAction, encode, read_body, recognise, replay
+from imagefilter.action import (
+    ACTION_NAMES,
+    UNREAD_METHODS,
+    ImageAction,
+    encode,
+    may_name,
+    read_body,
+    recognise,
+    replay,
+)
 from imagefilter.answer import Answer
 from imagefilter.audit import Audit
 from imagefilter.caller import Caller, caller_of
@@ -42,18 +51,21 @@ class ImageFilter:
         policy = self._source.policy
         try:
             body = read_body(environ, policy.max_body_bytes)
+            if may_name(body, ACTION_NAMES):  # of any action: those that are judged may just have changed
+                policy = self._current_policy()
             action = recognise(environ, body, policy.actions)
-            answer = None if action is None else self._admit(action, environ, start_response)
+            answer = None if action is None else self._admit(action, policy, environ, start_response)
         except Fault as fault:
             return fault(environ, start_response)
         return self._app(environ, start_response) if answer is None else answer.of(self._app, environ)
 
-    def _admit(self, action: ImageAction, environ: WSGIEnvironment, start_response: StartResponse) -> Answer | None:
+    def _admit(
+        self, action: ImageAction, policy: Policy, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Answer | None:
         """Judge an image action, record the verdict, and make its canonical body the request's; or raise a Fault.
 
         :returns: the answer to come; None if the action is not judged, so that the request goes on untouched.
         """
-        policy = self._current_policy()
         if action.kind is not None and action.kind not in policy.actions:
             return None
         caller = caller_of(environ)

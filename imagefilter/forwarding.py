@@ -53,6 +53,10 @@ IDENTITY_HEADERS = frozenset(
     )
 )
 
+# The token that was judged goes on, whatever a client's Connection says. auth_token reads X-Storage-Token where there
+# is no X-Auth-Token, so without it Nova would act as another user than the one that was judged and recorded.
+_TOKENS = frozenset(("x-auth-token", "x-service-token", "x-storage-token"))
+
 _NAME = re.compile(r"[a-z0-9!#$%&'*+.^`|~-]+")  # RFC 9110, 5.6.2; an underscore has become a hyphen
 _BREAK = re.compile(r"[\r\n\0]")
 
@@ -98,7 +102,9 @@ def request_headers(environ: WSGIEnvironment) -> dict[str, str]:
 
     :raises Fault: 400 for one that a server should never have handed on: "Transfer-Encoding " might frame a body yet.
     """
-    dropped = _NEVER_SENT.union(_named_in(environ.get("HTTP_CONNECTION", "")))
+    dropped = _NEVER_SENT.union(_named_in(environ.get("HTTP_CONNECTION", ""))) - _TOKENS
+    if "HTTP_X_AUTH_TOKEN" in environ:
+        dropped = dropped.union(("x-storage-token",))
     if environ.get("SCRIPT_NAME"):
         # http_proxy_to_wsgi puts it before the path, where the filter may have read a project in it. So it goes on
         # there: taken out of the path again, it would let a client choose the project that he is judged as.

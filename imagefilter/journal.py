@@ -50,8 +50,8 @@ def unusable(path: str) -> str | None:
         return "it is no absolute path"
     if not os.path.isdir(directory):
         return f"the directory {directory} does not exist (for {_user()})"
-    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
-        return f"the directory {directory} is not writable by {_user()}"
+    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):  # read: to sync it
+        return f"the directory {directory} is not readable and writable by {_user()}"
     if os.path.exists(path) and not os.path.isfile(path):
         return f"{path} is no regular file"
     if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK, effective_ids=True):

@@ -53,6 +53,8 @@ def in_files(paste: Mapping[str, str], is_ours: Callable[[str], bool] = is_of_fi
             for section in filter(is_ours, sections):
                 place = f"section [{section}] of {path}"
                 yield from (Given(section, key, _value(conf, section, key), place) for key in sections[section])
+    except RecursionError:
+        raise ValueError(f"config file {paste.get('oslo_config_file', '')}: a $ that leads to itself") from None
     except (cfg.Error, iniparser.ParseError, OSError) as error:
         raise ValueError(" ".join(str(error).split())) from None
     except UnicodeDecodeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
+from typing import Any
 
 from cliff.app import App
 from cliff.commandmanager import CommandManager
@@ -38,6 +39,15 @@ class Imagefilter(App):
             command_manager=commands,
             deferred_help=True,
         )
+
+    def run_subcommand(self, argv: list[str]) -> int:
+        """Run a command: what cliff ends with 1 when a command raises would be a finding of ours."""
+        self._raised = False
+        status: int = super().run_subcommand(argv)
+        return 2 if self._raised else status
+
+    def clean_up(self, cmd: Any, result: int, err: BaseException | None) -> None:
+        self._raised = isinstance(err, Exception)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

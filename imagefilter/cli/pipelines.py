@@ -15,6 +15,7 @@ _FACTORIES = {
     "sizelimit": ("RequestBodySizeLimiter.", "oslo_middleware.sizelimit:"),
 }
 _COMPUTE_APPS = ("nova.api.openstack.compute:APIRouterV21", "egg:imagefilter#gateway")
+_NOT_OURS = "not imagefilter"
 # Keys of a composite that Nova 32 and newer don't look at any more.
 _UNSELECTED = ("noauth", "noauth2")
 
@@ -40,7 +41,7 @@ def read(path: str) -> list[Pipeline]:
 
     :raises ValueError: if the file can't be read or holds none.
     """
-    parser = configparser.RawConfigParser(strict=False)
+    parser = configparser.RawConfigParser()
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # paste keys keep their case
     try:
         with open(path, encoding="utf-8") as file:
@@ -74,13 +75,16 @@ def _factory(parser: configparser.RawConfigParser, section: str) -> str:
 
 def _kind(parser: configparser.RawConfigParser, name: str) -> str:
     """What a filter's name in a pipeline stands for."""
-    factory = _factory(parser, f"filter:{name}") or name
-    return next((kind for kind, parts in _FACTORIES.items() if any(part in factory for part in parts)), name)
+    factory = _factory(parser, f"filter:{name}")
+    kinds = [kind for kind, parts in _FACTORIES.items() if any(part in (factory or name) for part in parts)]
+    kind = kinds[0] if kinds else name
+    # Its name alone guards nothing, and #gateway is an app.
+    return _NOT_OURS if kind == "imagefilter" and (not kinds or "#gateway" in factory) else kind
 
 
 def _judged(parser: configparser.RawConfigParser, section: str, key: str, names: tuple[str, ...]) -> Pipeline:
     kinds = [_kind(parser, name) for name in names]
-    ours = next((name for name, kind in zip(names, kinds) if kind == "imagefilter"), "imagefilter")
+    ours = next((name for name, kind in zip(names, kinds) if kind in ("imagefilter", _NOT_OURS)), "imagefilter")
     problem = _problem(kinds)
     fix = f"{key} = {' '.join(_with_filter(names, kinds, ours))}" if problem else ""
     unselected = key in _UNSELECTED
@@ -89,6 +93,8 @@ def _judged(parser: configparser.RawConfigParser, section: str, key: str, names:
 
 
 def _problem(kinds: list[str]) -> str:
+    if _NOT_OURS in kinds:
+        return "a filter here is called imagefilter, but its section is missing or does not say use = egg:imagefilter"
     if "imagefilter" not in kinds:
         return "unguarded: whoever comes this way walks round the filter"
     if kinds.count("imagefilter") > 1:
@@ -107,7 +113,7 @@ def _problem(kinds: list[str]) -> str:
 
 def _with_filter(names: tuple[str, ...], kinds: list[str], ours: str) -> list[str]:
     """The pipeline with the filter where it belongs: right behind keystonecontext, or as near as there is."""
-    rest = [(name, kind) for name, kind in zip(names, kinds) if kind != "imagefilter"]
+    rest = [(name, kind) for name, kind in zip(names, kinds) if kind not in ("imagefilter", _NOT_OURS)]
     behind = {"keystonecontext", "auth_token", "faultwrap", "sizelimit"}
     place = max((number + 1 for number, (_, kind) in enumerate(rest) if kind in behind), default=0)
     return [name for name, _ in (*rest[:place], (ours, ""), *rest[place:])]

@@ -134,6 +134,16 @@ def test_another_projects_token(guard: Callable[..., Site]) -> None:
     assert (site.last_record()["initiator"]["id"], site.cloud.images()) == (ids["bob"], [])
 
 
+def test_nova_acts_as_the_user_that_was_judged(guard: Callable[..., Site]) -> None:
+    """A header that Connection names is dropped, and without X-Auth-Token auth_token reads X-Storage-Token."""
+    site = guard()
+    bob, alice = site.keystone.token("bob"), site.keystone.token("alice")
+    for connection in ("X-Auth-Token", "close, x-auth-token", "X-Foo"):
+        response = site.act(bob, **{"Connection": connection, "X_Storage_Token": alice})
+        assert (response.status, site.cloud.images()) == (404, [])
+        assert site.last_record()["initiator"]["id"] == site.keystone.ids["bob"]
+
+
 def test_roles_that_a_client_claims_never_count(guard: Callable[..., Site]) -> None:
     site = guard({"snapshots_enabled": "false", "exempt_roles": "backup"})
     for name in ("X_Roles", "X_Role", "X_Service_Roles"):

@@ -59,6 +59,7 @@ POLICIES = (
     Policy("shelve listed", ALL),
     Policy("one item", {"metadata_items": "1", **FULL}),
     Policy("a pattern", {"name_pattern": "[a-z0-9-]+", "audit_metadata": "none"}),
+    Policy("a pattern that excludes", {"name_pattern": "|[^n].*|[a-z].*[^y]", **FULL}),
     Policy("a key required", {"metadata_required": "m1", **FULL}),
     Policy("warn", {"mode": "warn", "metadata_items": "1", "name_pattern": "[a-z]+", **FULL}),
     Policy("looking on", {"mode": "off", **FULL}),
@@ -86,7 +87,8 @@ def forbidden(policy: Policy, kind: str, entity: Any) -> str | None:
         return "the length of a key"
     if any(not isinstance(value, str) or len(value.encode("utf-8", "replace")) > 65535 for value in metadata.values()):
         return "a value"
-    if not re.fullmatch(options.get("name_pattern", ".*"), name, re.DOTALL):
+    # Nova names the image without the white space around it.
+    if not all(re.fullmatch(options.get("name_pattern", ".*"), each, re.DOTALL) for each in (name, name.strip())):
         return "the name's pattern"
     if options.get("metadata_required", "m1") not in (metadata if "metadata_required" in options else ("m1",)):
         return "a key that is missing"

@@ -60,6 +60,26 @@ def test_novas_own_quota_at_every_microversion(cloud: Cloud, quota: Any, version
     assert act(cloud, app, create(**items(4)), token="other", version=version, prefix="/v2.1").status_int == 404
 
 
+@pytest.mark.parametrize("facts_on_error", ["deny", "allow"])
+@pytest.mark.parametrize("project", ["", f"/{PROJECT}"])
+def test_a_path_without_a_version_has_the_same_quota(
+    cloud: Cloud, quota: Any, facts_on_error: str, project: str
+) -> None:
+    """In front of Nova's URL map a version may stand in Accept; a question without one is answered with a list."""
+    quota(PROJECT, 3)
+    options = {"metadata_items_source": "compute", "facts_ttl": "0", "facts_on_error": facts_on_error}
+    app = cloud.unauthenticated({**options, "audit_journal": str(cloud.journal)})
+    headers = {"X-Auth-Token": "member", "Accept": "application/json;version=2.1/x"}
+    path = f"{project}/servers/{cloud.server}/action"
+    assert send(app, "POST", path, create(**items(3)), headers).status_int == 202
+    assert cloud.images() == [Image("x", items(3))]
+    assert send(app, "POST", path, create(**items(4)), headers).status_int == 403
+    garbage = {**headers, "X-Auth-Token": "garbage"}
+    assert send(app, "POST", path, create(**items(3)), garbage).status_int == 401
+    assert send(app, "POST", f"/v2.1{path}", create(**items(4)), headers).status_int == 403, "nothing is remembered"
+    assert cloud.images() == []
+
+
 def test_a_raised_quota_is_seen_after_its_time(cloud: Cloud, quota: Any) -> None:
     quota(PROJECT, 1)
     app = cloud.app({"metadata_items_source": "compute", "facts_ttl": "0"})

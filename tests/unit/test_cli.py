@@ -242,6 +242,44 @@ def test_check_pipeline_finds(
     assert [each.error for each in fixed] == [""] * 3, "what it says to write is good"
 
 
+@pytest.mark.parametrize(
+    "section",
+    [
+        "",
+        "[filter:imagefilter]\n",
+        "[filter:imagefilter]\nuse = egg:imagefilte\n",
+        "[filter:imagefilter]\nuse = egg:imagefilter#gateway\n",
+        "[filter:imagefilter]\npaste.filter_factory = oslo_middleware:Debug.factory\n",
+    ],
+)
+def test_a_name_alone_guards_nothing(tmp_path: Path, section: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line = RIGHT.replace("pictures", "imagefilter")
+    path = paste(tmp_path, v21=line)
+    path.write_text(f"{path.read_text()}\n{section}")
+    ran = Ran(capsys, "check", "pipeline", path)
+    assert ran.status == 2
+    assert "its section is missing or does not say use = egg:imagefilter" in ran.err
+    assert f"\n  keystone = {line}\n" in ran.err
+
+
+def test_a_section_that_is_there_twice_is_no_paste_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = paste(tmp_path)
+    path.write_text(f"{path.read_text()}\n[filter:pictures]\nuse = egg:imagefilter\n")
+    ran = Ran(capsys, "check", "pipeline", path)
+    assert (ran.status, "filter:pictures" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize("body", ["/nowhere.json", "/"])
+def test_a_command_that_could_not_be_run_ends_with_2(
+    tmp_path: Path, body: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And not with 1, which is "denied"."""
+    (tmp_path / "i.conf").write_text(GOOD)
+    assert Ran(capsys, "explain", "--config", tmp_path / "i.conf", body).status == 2
+    (tmp_path / "body.json").write_text(json.dumps(image()))
+    assert Ran(capsys, "explain", "--config", tmp_path / "i.conf", tmp_path / "body.json", "-c", "Nope").status == 2
+
+
 def test_check_pipeline_of_no_paste_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for text in ("", "no ini", "[composite:x]\nkeystone = a b\n", "\xff"):
         path = tmp_path / "x.ini"

@@ -73,6 +73,8 @@ def test_without_metadata_nothing_is_asked() -> None:
         (f"/servers/{SERVER}/action", "/v2.1", ("/v2.1", "/limits")),
         (f"/{PROJECT}/servers/{SERVER}/action%0a", "/v2", ("/v2", f"/{PROJECT}/limits")),
         (f"/compute//v2.1//servers/{SERVER}/action", "", ("", "/compute/v2.1/limits")),
+        (f"/servers/{SERVER}/action", "", ("", "/v2.1/limits")),
+        (f"/{PROJECT}/servers/{SERVER}/action", "", ("", f"/v2.1/{PROJECT}/limits")),
     ],
 )
 def test_the_question_is_a_fresh_and_minimal_request(path: str, script: str, asked: tuple[str, str]) -> None:
@@ -167,7 +169,9 @@ def test_two_hundred_at_once_ask_once() -> None:
     assert (statuses, len(nova.asked)) == ([202] * 200, 1)
 
 
-@pytest.mark.parametrize("status", ["401 Unauthorized", "400 Bad Request", "403 Forbidden", "404 Not Found"])
+@pytest.mark.parametrize(
+    "status", ["300 Multiple Choices", "401 Unauthorized", "400 Bad Request", "403 Forbidden", "404 Not Found"]
+)
 def test_a_stranger_cannot_make_a_quota_unknown_for_others(status: str) -> None:
     nova = Nova(limit=5, status=status)
     app = guard(nova)

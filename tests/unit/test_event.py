@@ -426,6 +426,22 @@ def test_a_record_names_the_prefix_of_the_path(guarded: Journalled) -> None:
     assert paths == [f"/compute{PATH}", f"{PATH}/", PATH, PATH]
 
 
+def test_nothing_that_a_client_makes_up_is_recorded_of_a_shelve(tmp_path: Path) -> None:
+    guarded = Journalled(tmp_path, actions="shelve")
+    guarded.post({"shelve": {"name": "innocent", "metadata": {"forged": "x"}}})
+    for record in guarded.records():
+        assert "innocent" not in json.dumps(record)
+        assert "forged" not in json.dumps(record)
+
+
+@pytest.mark.parametrize("spelled", [SERVER.upper(), SERVER.replace("-", ""), f"{{{SERVER}}}", f"urn:uuid:{SERVER}"])
+def test_a_server_is_named_in_one_way(guarded: Journalled, spelled: str) -> None:
+    path = f"/v2.1/servers/{spelled}/action"
+    guarded.post(image(), PATH_INFO=path)
+    assert [record["target"]["id"] for record in guarded.records()] == [SERVER] * 2
+    assert ours(guarded.records()[0])["path"] == path
+
+
 def test_a_project_of_the_url(guarded: Journalled) -> None:
     guarded.post(image(), f"/v2.1/{PROJECT}/servers/{SERVER}/action")
     assert guarded.records()[0]["target"] == {"id": SERVER, "typeURI": "compute/server", "project_id": PROJECT}

@@ -231,6 +231,19 @@ def test_nor_may_those_that_are_said_anew(key: str) -> None:
         request_headers(environ_of("POST", "/", **{key: "a\r\n b"}))
 
 
+@pytest.mark.parametrize("connection", ["X-Auth-Token", "close, x-auth-token, X-Storage-Token,X-Service-Token"])
+def test_the_token_that_was_judged_goes_on_and_no_other(connection: str) -> None:
+    """auth_token reads X-Storage-Token where there is no X-Auth-Token: Nova would act as somebody else."""
+    tokens = {"X-Auth-Token": "bob", "X-Storage-Token": "alice", "X-Service-Token": "glance", "Connection": connection}
+    sent = request_headers(environ_of("POST", "/", headers=tokens))
+    assert (sent.get("x-auth-token"), sent.get("x-service-token")) == ("bob", "glance")
+    assert "x-storage-token" not in sent
+    sent = request_headers(environ_of("POST", "/", headers={"X-Storage-Token": "alice", "Connection": connection}))
+    assert sent["x-storage-token"] == "alice"
+    sent = request_headers(environ_of("POST", "/", headers={"X-Auth-Token": "", "X-Storage-Token": "alice"}))
+    assert (sent["x-auth-token"], "x-storage-token" in sent) == ("", False)
+
+
 def test_no_host_is_no_header() -> None:
     assert "host" not in request_headers(environ_of("GET", "/", HTTP_HOST=""))
 

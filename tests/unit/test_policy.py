@@ -148,6 +148,11 @@ def test_errors_as_the_operator_reads_them(tmp_path: Path) -> None:
     ]
 
 
+def test_a_value_that_leads_to_itself_is_an_error_as_any_other(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="that leads to itself"):
+        load(write(tmp_path, "[imagefilter]\nname_pattern = x|$name_pattern\n"))
+
+
 def test_an_empty_value_unsets_its_own_option_and_no_other() -> None:
     policy = load({"www_authenticate_uri": "", "metadata_reserved": " ", "max_body_bytes": "", "metadata_items": "5"})
     assert (policy.www_authenticate_uri, policy.max_body_bytes, policy.settings.metadata_items) == (None, 114688, 5)

@@ -119,6 +119,15 @@ def test_the_name_pattern_matches_the_whole_name() -> None:
     assert Guarded(name_pattern="[0-9]{8}").post(image(20261123)).status_int == 202, "a number by its digits"
 
 
+def test_the_name_pattern_matches_the_name_that_nova_gives_as_well() -> None:
+    """Nova strips a name: createBackup on ``/v2`` takes one with spaces around it, createImage one final newline."""
+    app = Guarded(name_pattern="[^o].*|o[^f].*")
+    for name in ("official-x", " official-x", "\u3000official-x "):
+        assert answer(app.post(image(name)))[0] == 403, name
+    assert app.post(image(" other ")).status_int == 202
+    assert answer(Guarded(name_pattern="[a-z]+[^d]").post(image("gold\n")))[0] == 403
+
+
 def test_required_metadata() -> None:
     app = Guarded(metadata_required="purpose, owner-team")
     message = "Image metadata must hold the key '{}' (metadata-required)"

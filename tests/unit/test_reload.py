@@ -116,6 +116,8 @@ def test_the_actions_themselves_may_change(path: Path) -> None:
     app = guarded(path)
     assert app.post({"shelve": None}).status_int == 202
     put(path, 0, "[imagefilter]\nactions = shelve\nsnapshots_enabled = false\nreload_interval = 0\n")
+    # Off the action path as well, and before any other image action came.
+    assert app.send("PUT", f"{PATH}?_method=POST", {"shelve": None}).status_int == 400
     assert app.post({"shelve": None}).status_int == 400
     assert app.post(image("anything")).status_int == 202
 
