@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 import types
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,7 +116,10 @@ def test_a_fact_that_cannot_be_had(given: dict[str, Any], caplog: pytest.LogCapt
     response = ask(guard(denying), 1)
     assert (response.status_int, response.json, denying.made) == (503, UNKNOWN, 0)
     assert ask(guard(allowing, facts_on_error="allow"), 500).status_int == 202
-    assert "could not be determined" in caplog.text
+    told = r"the metadata quota could not be determined: \S.*; facts_on_error is (deny|allow)"
+    logged = [each.getMessage() for each in caplog.records if each.name == "imagefilter.checks"]
+    assert [re.fullmatch(told, each)[1] for each in logged] == ["deny", "allow"]  # type: ignore[index]
+    assert "None" not in "".join(logged)
     response = ask(guard(Nova(**given), mode="warn"), 1)
     assert response.status_int == 202
     assert response.headers["Warning"].startswith('299 imagefilter "metadata-quota: The metadata quota could not')
@@ -182,11 +187,14 @@ def test_a_stranger_cannot_make_a_quota_unknown_for_others(status: str) -> None:
     assert ask(app, 1, **stranger).status_int == 202, "asked anew"
 
 
-def test_a_401_is_the_callers_own_in_every_mode() -> None:
+def test_a_401_is_the_callers_own_in_every_mode(tmp_path: Path) -> None:
     for options in ({}, {"mode": "warn"}, {"facts_on_error": "allow"}):
         nova = Nova(status="401 Unauthorized")
-        response = ask(guard(nova, **options), 1, **{"nova.context": None})
+        path = tmp_path / "audit.jsonl"
+        response = ask(guard(nova, audit_journal=str(path), **options), 1, **{"nova.context": None})
         assert (response.status_int, nova.made) == (401, 0)
+        assert response.json["error"]["message"] == "The request you have made requires authentication."
+        assert not path.exists(), "as any bare 401"
         assert response.headers["WWW-Authenticate"] == "Keystone"
 
 

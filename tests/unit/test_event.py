@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import json
 import re
+import socket
 import types
 import uuid
 import warnings
@@ -111,6 +112,12 @@ def test_a_verdict_and_an_answer(guarded: Journalled) -> None:
             "forwarded_for": "10.0.0.1",
         }
         assert record["target"]["id"] == SERVER
+        assert record["observer"] == {
+            "id": str(uuid.uuid5(uuid.NAMESPACE_DNS, socket.gethostname())),
+            "typeURI": "service/security/audit/filter",
+            "name": "imagefilter",
+            "host": {"address": socket.gethostname()},
+        }
     assert (verdict["eventType"], verdict["action"], verdict["outcome"]) == ("control", "evaluate", "success")
     assert verdict["reason"] == {"policyType": "imagefilter", "policyId": "allow"}
     assert ours(verdict) == {

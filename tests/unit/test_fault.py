@@ -89,6 +89,7 @@ def test_microversion_headers(sent: dict[str, str], answered: str | None) -> Non
         ("/", {"SCRIPT_NAME": PATH, "PATH_INFO": None}, True),
         ("/", {"SCRIPT_NAME": f"{PATH}/v2.1", "PATH_INFO": None}, True),
         ("/v2.1", {"SCRIPT_NAME": None}, True),
+        ("/", {"SCRIPT_NAME": "/v2.1", "PATH_INFO": None}, True),
     ],
 )
 def test_only_v21_has_microversions(path: str, environ: dict[str, Any], versioned: bool) -> None:

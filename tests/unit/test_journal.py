@@ -445,6 +445,10 @@ def test_a_record_that_can_not_be_made_is_one_that_can_not_be_written(
     )
     assert logged.exc_info
     assert logged.exc_info[0] is ZeroDivisionError
+    caplog.clear()
+    allowing = Guarded(audit_journal=str(path), audit_on_error="allow")
+    assert allowing.post(image()).status_int == 202
+    assert len([each for each in caplog.records if each.levelname == "ERROR"]) == 1, "its outcome has no verdict"
 
 
 def test_the_log_names_what_the_disk_said(
