@@ -12,5 +12,5 @@ def main() -> int:
 
         return app.main()
     except ImportError as error:
-        sys.stderr.write(f"imagefilter: a library is missing: {error}. Install it: pip install 'imagefilter[tools]'\n")
+        sys.stderr.write(f"imagefilter: a library is missing: {error}. In a clone of it: pip install '.[tools]'\n")
         return 2

@@ -54,7 +54,9 @@ class Relay(Command):
             for each in error.errors:
                 self.app.stderr.write(f"error: {each}\n")
         except ImportError as error:
-            self.app.stderr.write(f"error: the relay needs a library: {error}: pip install 'imagefilter[relay]'\n")
+            self.app.stderr.write(
+                f"error: the relay needs a library: {error}. In a clone of imagefilter: pip install '.[relay]'\n"
+            )
         except (OSError, ValueError) as error:
             self.app.stderr.write(f"error: {error}\n")
         return 2

@@ -159,7 +159,7 @@ def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
     if not analyze:
         pytest.skip("systemd is not installed")
     # The program and the page need not be there on this machine.
-    text = (ETC / "imagefilter-relay.service").read_text().replace("/usr/bin/imagefilter", "/bin/true")
+    text = (ETC / "imagefilter-relay.service").read_text().replace("/opt/imagefilter/bin/imagefilter", "/bin/true")
     unit = tmp_path / "imagefilter-relay.service"
     unit.write_text(text)
     done = subprocess.run([analyze, "verify", "--man=no", unit], capture_output=True, text=True, check=False)

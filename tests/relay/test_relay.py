@@ -375,7 +375,7 @@ def test_dry_run_needs_no_library(folder: Folder) -> None:
     assert (done.returncode, done.stdout.count("\n")) == (0, 1), done.stderr
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "pip install 'imagefilter[relay]'" in done.stderr
+    assert "pip install '.[relay]'" in done.stderr
 
 
 def test_once_without_a_bus_says_so(folder: Folder) -> None:

@@ -316,5 +316,5 @@ def test_only_the_command_that_needs_a_library_misses_it(tmp_path: Path, args: l
     command = [sys.executable, "-c", code, *args, *([str(config)] if args[0] == "check" else [])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stderr
-    assert ("Install it: pip install 'imagefilter[tools]'" in done.stderr) == (status == 2)
+    assert ("pip install '.[tools]'" in done.stderr) == (status == 2)
     assert "Traceback" not in done.stderr

@@ -48,7 +48,7 @@ def test_it_installs_into_an_empty_virtualenv(dist: Path, pattern: str, tmp_path
     assert done.stdout.strip() == str(ENTRY_POINTS)
     command = [str(tmp_path / "venv" / "bin" / "imagefilter"), "--help"]
     without = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert (without.returncode, "pip install 'imagefilter[tools]'" in without.stderr) == (2, True)
+    assert (without.returncode, "pip install '.[tools]'" in without.stderr) == (2, True)
     subprocess.run([python, "-m", "pip", "install", "--quiet", f"{archive}[tools]"], check=True)
     assert "check pipeline" in subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert list(tmp_path.glob("venv/lib/*/site-packages/imagefilter/py.typed"))
