@@ -38,9 +38,12 @@ class Request(NamedTuple):
 
     @property
     def fits_http(self) -> bool:
-        """Whether an HTTP client can send it so that a server makes about this environ of it."""
+        """Whether an HTTP client can send it so that a server makes about this environ of it.
+
+        Servers (waitress, gunicorn) answer a method in small letters by themselves.
+        """
         framed = not self.environ or self.is_chunked or dict(self.environ) == {"CONTENT_LENGTH": str(len(self.body))}
-        line = re.fullmatch("[A-Za-z]+ /[!-~]*", f"{self.method} {self.target}") and "#" not in self.target
+        line = re.fullmatch("[A-Z]+ /[!-~]*", f"{self.method} {self.target}") and "#" not in self.target
         headers = all(re.fullmatch(r"([!-~]([ -~]*[!-~])?)?", value) for value in self.headers.values())
         return bool(framed and line and headers)
 
