@@ -1,8 +1,8 @@
 """The compute API's error bodies.
 
 A refusal must look like Nova's own: clients (openstacksdk, gophercloud, novaclient) read ``message`` out of the
-first object of the body, and operators grep for the fault's name. Nova's ``nova.api.openstack.wsgi.Fault`` is the
-model; ``message`` stands before ``code`` as in the documented samples of the compute API.
+first object of the body, and operators grep for the fault's name. The model is Nova's
+``nova.api.openstack.wsgi.Fault``; ``message`` comes before ``code`` as in the compute API's documented samples.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import webob
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-#: Fault names by status, as in ``nova.api.openstack.wsgi.Fault._fault_names``; what that does not list is computeFault.
+#: Fault names by status, as in ``nova.api.openstack.wsgi.Fault._fault_names``; any other status is computeFault.
 FAULT_NAMES = {
     400: "badRequest",
     401: "unauthorized",
@@ -35,18 +35,18 @@ LEGACY_MICROVERSION_HEADER = "X-OpenStack-Nova-API-Version"
 
 _VERSION = re.compile(r"[0-9]+\.[0-9]+")
 
-# Of what a client sent, a message repeats this many characters at most.
-_SHOWN = 80
+# A message repeats at most this many characters of what a client sent.
+_EXCERPT_LENGTH = 80
 
-# Of a warning, before quoting, which doubles it at most.
-_WARNING_TEXT = 240
+# Longest text of a warning, before quoting, which at most doubles it.
+_WARNING_LENGTH = 240
 
 
 class Fault(Exception):
-    """A refusal that is also the WSGI application that answers with it.
+    """A refusal that is also the WSGI application that responds with it.
 
     :param status: HTTP status code, one of :data:`FAULT_NAMES`.
-    :param message: what the client reads.
+    :param message: for the client.
     :param www_authenticate: for 401 only, the value of ``WWW-Authenticate``.
     """
 
@@ -58,7 +58,9 @@ class Fault(Exception):
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         body = json.dumps(self._document()).encode("ascii")
-        content_type = "application/json" if self.status == 401 else "application/json; charset=UTF-8"
+        content_type = "application/json; charset=UTF-8"
+        if self.status == 401:  # as keystonemiddleware's
+            content_type = "application/json"
         headers = [("Content-Type", content_type)]
         if self.www_authenticate:
             headers.append(("WWW-Authenticate", self.www_authenticate))
@@ -67,25 +69,27 @@ class Fault(Exception):
         return webob.Response(status=self.status, body=body, headerlist=headers)(environ, start_response)
 
     def _document(self) -> dict[str, dict[str, object]]:
-        if self.status == 401:  # keystonemiddleware's body: Nova itself never answers a missing token
+        if self.status == 401:  # keystonemiddleware's body: Nova itself never responds to a missing token
             return {"error": {"code": 401, "title": "Unauthorized", "message": self.message}}
         return {FAULT_NAMES[self.status]: {"message": self.message, "code": self.status}}
 
 
 def warning(rule: str, message: str) -> str:
-    """The value of a ``Warning`` header (RFC 7234, 5.5): printable ASCII, escaped, 512 bytes at most."""
-    text = f"{rule}: {message}".encode("unicode_escape").decode("ascii")[:_WARNING_TEXT]
+    """Return the value of a ``Warning`` header (RFC 7234, 5.5): printable ASCII, escaped, 512 bytes at most."""
+    text = f"{rule}: {message}".encode("unicode_escape").decode("ascii")[:_WARNING_LENGTH]
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'299 imagefilter "{quoted}"'
 
 
-def shown(text: str) -> str:
-    """What a client sent, fit to stand in a message: cut to 80 characters."""
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+def excerpt(text: str) -> str:
+    """Return at most 80 characters of what a client sent, for a message."""
+    if len(text) <= _EXCERPT_LENGTH:
+        return text
+    return text[: _EXCERPT_LENGTH - 3] + "..."
 
 
 def _request_id_headers(environ: WSGIEnvironment) -> Sequence[tuple[str, str]]:
-    # Nova's compute_req_id adds them only where they are missing, so they never stand twice.
+    # Nova's compute_req_id adds them only if they are missing, so they are never there twice.
     request_id = environ.get("openstack.request_id")
     if not request_id:
         return ()
@@ -93,7 +97,7 @@ def _request_id_headers(environ: WSGIEnvironment) -> Sequence[tuple[str, str]]:
 
 
 def _microversion_headers(environ: WSGIEnvironment) -> list[tuple[str, str]]:
-    """Headers that Nova's own faults carry on ``/v2.1`` (on ``/v2`` microversions don't exist)."""
+    """Return the headers of Nova's own faults on ``/v2.1`` (on ``/v2`` microversions don't exist)."""
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     if "v2.1" not in path.split("/"):
         return []
@@ -101,7 +105,8 @@ def _microversion_headers(environ: WSGIEnvironment) -> list[tuple[str, str]]:
         microversion_parse.headers_from_wsgi_environ(environ), "compute", [LEGACY_MICROVERSION_HEADER]
     )
     vary = [("Vary", MICROVERSION_HEADER), ("Vary", LEGACY_MICROVERSION_HEADER)]
-    version = "2.1" if version is None else version
-    if not _VERSION.fullmatch(version):  # "latest": what that is, only Nova knows
+    if version is None:
+        version = "2.1"
+    if not _VERSION.fullmatch(version):  # "latest": only Nova knows what that is
         return vary
     return [(MICROVERSION_HEADER, f"compute {version}"), (LEGACY_MICROVERSION_HEADER, version), *vary]

@@ -6,29 +6,23 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Callable
 
-from imagefilter.action import (
-    ACTION_NAMES,
-    UNREAD_METHODS,
-    ImageAction,
-    encode,
-    may_name,
-    read_body,
-    recognise,
-    replay,
-)
-from imagefilter.answer import Answer
-from imagefilter.audit import Audit
-from imagefilter.caller import Caller, caller_of
-from imagefilter.checks import project_of
-from imagefilter.compute import Compute
+from imagefilter.audit.recorder import Recorder
 from imagefilter.fault import Fault, warning
-from imagefilter.policy import Policy
-from imagefilter.reload import PolicySource, log_policy
-from imagefilter.rules import Verdict, judge
-from imagefilter.sources import paste_place
+from imagefilter.lookup.compute import ComputeAPI, ComputeLookups
+from imagefilter.policy.config import paste_location
+from imagefilter.policy.context import RequestContext, build_context
+from imagefilter.policy.policy import Policy
+from imagefilter.policy.store import PolicyStore, log_policy
+from imagefilter.request.action import ACTION_NAMES, UNREAD_METHODS, ImageAction, encode, may_name, recognise
+from imagefilter.request.body import read_body, set_body
+from imagefilter.request.identity import identify
+from imagefilter.response import ObservedResponse
+from imagefilter.rules.engine import Decision, Verdict, judge
+from imagefilter.rules.table import load_policy
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from pycadf.event import Event
 
 LOG = logging.getLogger(__name__)
 
@@ -36,91 +30,110 @@ LOG = logging.getLogger(__name__)
 class ImageFilter:
     """A WSGI application in front of another: :meth:`respond` is the callable."""
 
-    __slots__ = ("_app", "_audit", "_compute", "_source")
+    __slots__ = ("_app", "_compute", "_recorder", "_store")
 
-    def __init__(self, app: WSGIApplication, source: PolicySource) -> None:
+    def __init__(self, app: WSGIApplication, store: PolicyStore) -> None:
         self._app = app
-        self._source = source
-        self._compute = Compute(app, source.policy.facts_ttl)
-        self._audit = Audit()
+        self._store = store
+        self._compute = ComputeAPI(app, store.policy.lookup_ttl)
+        self._recorder = Recorder()
 
     def respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request, or hand it on: untouched if it makes no image, else exactly as it was judged."""
+        """Refuse a request, or forward it: untouched if it makes no image, otherwise exactly as it was judged."""
         if environ["REQUEST_METHOD"] in UNREAD_METHODS:
             return self._app(environ, start_response)
-        policy = self._source.policy
         try:
-            body = read_body(environ, policy.max_body_bytes)
-            if may_name(body, ACTION_NAMES):  # of any action: those that are judged may just have changed
-                policy = self._current_policy()
-            action = recognise(environ, body, policy.actions)
-            answer = None if action is None else self._admit(action, policy, environ, start_response)
+            responder = self._choose_responder(environ)
         except Fault as fault:
-            return fault(environ, start_response)
-        return self._app(environ, start_response) if answer is None else answer.of(self._app, environ)
+            responder = fault
+        return responder(environ, start_response)
 
-    def _admit(
-        self, action: ImageAction, policy: Policy, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Answer | None:
-        """Judge an image action, record the verdict, and make its canonical body the request's; or raise a Fault.
+    def _choose_responder(self, environ: WSGIEnvironment) -> WSGIApplication:
+        """Return the application that responds: the compute API, or a refusal.
 
-        :returns: the answer to come; None if the action is not judged, so that the request goes on untouched.
+        :raises Fault: if the request can't be read, encoded or recorded.
         """
-        if action.kind is not None and action.kind not in policy.actions:
-            return None
-        caller = caller_of(environ)
-        verdict = judge(action, caller, policy, lambda: self._compute.metadata_items(environ, action, caller))
-        if verdict.rule:
-            _log(action, caller, verdict)
-            start_response = _warning(start_response, verdict)
-        body = _canonical_body(action, caller, verdict, policy)
+        action, policy = self._recognise(environ)
+        if action is None:
+            return self._app
+        context = build_context(action, identify(environ), policy)
+        verdict = judge(context, ComputeLookups(self._compute, environ, context))
+        _log(context, verdict)
+        body = _canonical_body(context, verdict)
         # On disk before anything happens: there is no image without a record.
-        record = self._audit.verdict(environ, action, caller, verdict, policy)
-        if verdict.outcome == "deny":
-            raise Fault(verdict.status, verdict.message, _challenge(verdict, policy))
+        record = self._recorder.record_verdict(environ, context, verdict)
+        if verdict.decision is Decision.DENY:
+            return _refusal(context, verdict)
         if body is not None:
-            replay(environ, body)
+            set_body(environ, body)
             environ["CONTENT_TYPE"] = "application/json"
-        return Answer(start_response, lambda answer: self._audit.answer(record, answer, policy))
+        return self._forwarder(context, verdict, record)
+
+    def _recognise(self, environ: WSGIEnvironment) -> tuple[ImageAction | None, Policy]:
+        """Read the request; return the image action to judge, or None, and the policy to judge it by."""
+        policy = self._store.policy
+        body = read_body(environ, policy.max_body_bytes)
+        if may_name(body, ACTION_NAMES):  # of any action: the list of those that are judged may just have changed
+            policy = self._current_policy()
+        action = recognise(environ, body, policy.actions)
+        if action is not None and action.name is not None and action.name not in policy.actions:
+            action = None
+        return action, policy
+
+    def _forwarder(self, context: RequestContext, verdict: Verdict, record: Event | None) -> WSGIApplication:
+        """Return the compute API as an application whose response is observed and recorded."""
+
+        def forward(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            if verdict.decision is Decision.WOULD_DENY:
+                start_response = _with_warning(start_response, verdict)
+            response = ObservedResponse(
+                start_response, lambda ended: self._recorder.record_outcome(record, ended, context.policy)
+            )
+            return response.call(self._app, environ)
+
+        return forward
 
     def _current_policy(self) -> Policy:
-        policy = self._source.current()
-        if policy.facts_ttl != self._compute.ttl:
-            self._compute = Compute(self._app, policy.facts_ttl)
+        policy = self._store.current()
+        if policy.lookup_ttl != self._compute.ttl:
+            self._compute = ComputeAPI(self._app, policy.lookup_ttl)
         return policy
 
 
 def filter_factory(
     global_conf: Mapping[str, str] | None, **local_conf: str
 ) -> Callable[[WSGIApplication], WSGIApplication]:
-    """The paste filter factory.
+    """Build the filter from a paste section.
 
-    :param global_conf: paste's global options; none of them is an option of ours.
+    :param global_conf: paste's global options; none of them is an option of the filter.
     :param local_conf: the keys of the filter's section.
     :raises ConfigError: for unknown options and values that can't be used.
     """
-    source = PolicySource(local_conf, paste_place(global_conf or {}, local_conf))
-    log_policy(source.policy)
+    store = PolicyStore(local_conf, paste_location(global_conf or {}, local_conf), load_policy)
+    log_policy(store.policy)
     # A bound method costs half of what an instance with __call__ does, and every request of the API pays it.
-    return lambda app: ImageFilter(app, source).respond
+    return lambda app: ImageFilter(app, store).respond
 
 
-def _canonical_body(action: ImageAction, caller: Caller, verdict: Verdict, policy: Policy) -> bytes | None:
-    """What the compute API is given to read; None if the request is refused, or where nothing is judged."""
-    settings = policy.for_project(project_of(action, caller))
-    if verdict.outcome == "deny" or not settings.judging:
+def _canonical_body(context: RequestContext, verdict: Verdict) -> bytes | None:
+    """Encode what the compute API reads; None if the request is refused, or where nothing is judged."""
+    if verdict.decision is Decision.DENY or not context.settings.judging:
         return None
-    return encode(action, renamed=settings.mode == "enforce" and not verdict.rule)
+    return encode(context.action, renamed=context.settings.mode == "enforce" and not verdict.rule)
 
 
-def _challenge(verdict: Verdict, policy: Policy) -> str | None:
-    """The ``WWW-Authenticate`` of a 401, as keystonemiddleware writes it."""
-    uri = policy.www_authenticate_uri
-    return None if verdict.status != 401 else f'Keystone uri="{uri}"' if uri else "Keystone"
+def _refusal(context: RequestContext, verdict: Verdict) -> Fault:
+    """Build the response to a refused request; a 401 has a ``WWW-Authenticate`` as keystonemiddleware writes it."""
+    challenge = None
+    if verdict.status == 401:
+        challenge = "Keystone"
+        if context.policy.www_authenticate_uri:
+            challenge = f'Keystone uri="{context.policy.www_authenticate_uri}"'
+    return Fault(verdict.status or 400, verdict.message, challenge)
 
 
-def _warning(start_response: StartResponse, verdict: Verdict) -> StartResponse:
-    """Tell the client of a request that is only warned about; nothing else of the answer changes."""
+def _with_warning(start_response: StartResponse, verdict: Verdict) -> StartResponse:
+    """Add a ``Warning`` header for the client of a request that would be refused; the rest stays as it is."""
     header = ("Warning", warning(verdict.rule, verdict.message))
 
     def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
@@ -129,16 +142,25 @@ def _warning(start_response: StartResponse, verdict: Verdict) -> StartResponse:
     return start
 
 
-def _log(action: ImageAction, caller: Caller, verdict: Verdict) -> None:
+def _log(context: RequestContext, verdict: Verdict) -> None:
+    """Log a broken rule."""
+    if not verdict.rule:
+        return
+    decided = str(verdict.decision)
+    if verdict.decision is Decision.DENY:
+        decided = "refused"
+    server_id = "?"
+    if context.action.target:
+        server_id = context.action.target.server_id
     LOG.warning(
         "%s %s of server %a, user %s, project %s, from %a, request %s: %s: %a",
-        "refused" if verdict.outcome == "deny" else "would deny",
-        action.kind or "an unreadable action",
-        action.target.server_id if action.target else "?",
-        caller.user_id,
-        caller.project_id,
-        caller.address,
-        caller.request_id,
+        decided,
+        context.action.name or "an unreadable action",
+        server_id,
+        context.identity.user_id,
+        context.identity.project_id,
+        context.identity.address,
+        context.identity.request_id,
         verdict.rule,
         verdict.message,
     )

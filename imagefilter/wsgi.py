@@ -1,13 +1,14 @@
 """``application``: the pipeline of a paste file, for any WSGI server.
 
-The environment says which: ``IMAGEFILTER_PASTE`` is the paste file, and after a ``#`` the section's name if it is not
-``main``. It is loaded at the first use of ``application``, not at the import of this module::
+The environment variable ``IMAGEFILTER_PASTE`` names the paste file, and after a ``#`` the section if it is not
+``main``. The file is loaded at the first use of ``application``, not at the import of this module::
 
     IMAGEFILTER_PASTE=/etc/imagefilter/gateway.ini granian --interface wsgi --http 1 imagefilter.wsgi:application
 """
 
 from __future__ import annotations
 
+import configparser
 import os
 import sys
 import threading
@@ -22,14 +23,19 @@ if TYPE_CHECKING:
 
 VARIABLE = "IMAGEFILTER_PASTE"
 
+# With this status gunicorn's workers say that it is no use to start another.
+_EXIT_STATUS = 3
+
+_REQUEST_KEYS = ("CONTENT_LENGTH", "CONTENT_TYPE", "RAW_URI", "REQUEST_URI", "REMOTE_USER", "AUTH_TYPE")
+
 _lock = threading.Lock()
 
 
 def __getattr__(name: str) -> Any:
-    """PEP 562: what makes ``application`` on its first use."""
+    """Load ``application`` at its first use (PEP 562)."""
     if name != "application":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with _lock:  # once: each thread that comes meanwhile waits
+    with _lock:  # once: threads that ask meanwhile wait
         if name not in globals():
             globals()[name] = load(os.environ.get(VARIABLE, ""))
     return globals()[name]
@@ -39,30 +45,28 @@ def load(paste: str) -> WSGIApplication:
     """Load a pipeline.
 
     :param paste: a paste file, and after a ``#`` the section's name if it is not ``main``.
-    :raises SystemExit: if it can't be loaded; a message for people is written.
+    :raises SystemExit: if it can't be loaded; a line that says why is written to standard error.
     """
     path, _, name = paste.partition("#")
     if not path:
         raise _exit(f"{VARIABLE} is not set: name the paste file, e.g. /etc/imagefilter/gateway.ini")
     try:
         application: WSGIApplication = loadapp(f"config:{os.path.abspath(path)}", name=name or None)
+    except configparser.InterpolationError as error:  # its own message contains the value, which may be a password
+        reason = f"{error.option} in section [{error.section}] can't be read: a % must be written as %%"
+        raise _exit(f"{VARIABLE}={paste}: {reason}") from None
     except (LookupError, OSError, ValueError) as error:
         raise _exit(f"{VARIABLE}={paste}: {error}") from error
     return without_environment(application)
 
 
-def _exit(message: str) -> SystemExit:
-    sys.stderr.write(f"imagefilter.wsgi: {message}\n")  # servers would print it below a traceback of their own
-    return SystemExit(3)  # with which gunicorn's workers say that it is no use to start another
-
-
 def without_environment(application: WSGIApplication) -> WSGIApplication:
-    """Take the process's own variables out of requests where they would look like a client's or a filter's word.
+    """Remove the process's own variables from requests where they would pass for a client's or a filter's.
 
     granian puts the whole environment into each WSGI environ, where ``HTTP_PROXY`` is a header of the client's and
     ``keystone.token_info`` says that auth_token was there.
     """
-    ambient = {key: text for key, text in os.environ.items() if _is_of_a_request(key)}
+    ambient = {key: text for key, text in os.environ.items() if _may_pass_for_a_request(key)}
     if not ambient:
         return application
 
@@ -75,6 +79,10 @@ def without_environment(application: WSGIApplication) -> WSGIApplication:
     return cleaned
 
 
-def _is_of_a_request(key: str) -> bool:
-    names = ("CONTENT_LENGTH", "CONTENT_TYPE", "RAW_URI", "REQUEST_URI", "REMOTE_USER", "AUTH_TYPE")
-    return key.startswith("HTTP_") or "." in key or key in names
+def _exit(message: str) -> SystemExit:
+    sys.stderr.write(f"imagefilter.wsgi: {message}\n")  # servers would print it below a traceback of their own
+    return SystemExit(_EXIT_STATUS)
+
+
+def _may_pass_for_a_request(key: str) -> bool:
+    return key.startswith("HTTP_") or "." in key or key in _REQUEST_KEYS

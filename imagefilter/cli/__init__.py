@@ -1,4 +1,8 @@
-"""The operator's commands. Cliff is needed for them alone: the filter itself never imports it."""
+"""The operator's commands, one module each.
+
+To add one: a module here with cliff's ``Command``, and its entry point in the group ``imagefilter.cli`` of
+``setup.cfg``. Only the commands need cliff: the filter never imports this package.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import sys
 
 
 def main() -> int:
-    """The program ``imagefilter``."""
+    """Run the program ``imagefilter``."""
     try:
         from imagefilter.cli import app  # noqa: PLC0415
 

@@ -1,58 +1,62 @@
-"""The operator's commands, by name."""
+"""The program ``imagefilter``: cliff's application with the commands of this package."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint
+from importlib import metadata
 from typing import Any
 
 from cliff.app import App
 from cliff.commandmanager import CommandManager
 
-_COMMANDS = {
-    "audit follow": "follow:AuditFollow",
-    "audit list": "audit:AuditList",
-    "audit replay": "replay:AuditReplay",
-    "audit report": "report:AuditReport",
-    "audit show": "audit:AuditShow",
-    "audit summary": "audit:AuditSummary",
-    "check config": "check:CheckConfig",
-    "check pipeline": "check:CheckPipeline",
-    "explain": "explain:Explain",
-    "relay": "relay:Relay",
-    "show config": "show:ShowConfig",
-}
+_PACKAGE = "imagefilter"
+_NAMESPACE = "imagefilter.cli"
+
+
+class Commands(CommandManager):
+    """Finds commands by their entry points.
+
+    Cliff's own manager imports all of them at once. This one leaves a command alone until it runs, so that only those
+    who use it need its libraries.
+    """
+
+    def load_commands(self, namespace: str) -> None:
+        """Find the commands of a group of entry points."""
+        self.group_list.append(namespace)
+        for entry_point in metadata.distribution(_PACKAGE).entry_points:
+            if entry_point.group == namespace:
+                self.commands[entry_point.name.replace("_", " ")] = entry_point
 
 
 class Imagefilter(App):
     """Cliff's application: help, output formats, and exit statuses."""
 
     def __init__(self) -> None:
-        commands = CommandManager("imagefilter.cli")
-        for name, where in _COMMANDS.items():
-            # As an entry point each is loaded, with the libraries that it needs, only when it is run.
-            commands.commands[name] = EntryPoint(name, f"imagefilter.cli.{where}", "imagefilter.cli")
         super().__init__(
             description="Commands for operators of imagefilter, the filter in front of the OpenStack compute API.",
-            version="0.1.0",
-            command_manager=commands,
+            version=metadata.version(_PACKAGE),
+            command_manager=Commands(_NAMESPACE),
             deferred_help=True,
         )
 
     def run_subcommand(self, argv: list[str]) -> int:
-        """Run a command: what cliff ends with 1 when a command raises would be a finding of ours."""
+        """Run a command; return 2 if it raised an exception: cliff's 1 means that the command found something."""
         self._raised = False
         status: int = super().run_subcommand(argv)
-        return 2 if self._raised else status
+        if self._raised:
+            return 2
+        return status
 
     def clean_up(self, cmd: Any, result: int, err: BaseException | None) -> None:
         self._raised = isinstance(err, Exception)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status is 0, 1 (it found something) or 2 (it could not be run)."""
-    status: int = Imagefilter().run(list(sys.argv[1:] if argv is None else argv))
+    """Run a command; return its exit status: 0, 1 (it found something) or 2 (it could not run)."""
+    if argv is None:
+        argv = sys.argv[1:]
+    status: int = Imagefilter().run(list(argv))
     return status
 
 

@@ -1,36 +1,33 @@
-"""``imagefilter explain``: what the filter would say to a request, and why."""
+"""``imagefilter explain``: the verdict on a request, rule by rule."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from cliff.lister import Lister
+from imagefilter.cli._base import StatusLister
+from imagefilter.cli._options import FixedLookups, add_config, add_quota, load_config
+from imagefilter.policy.config import RawOption
+from imagefilter.policy.context import RequestContext, build_context
+from imagefilter.policy.policy import Policy
+from imagefilter.request.action import ImageAction, recognise
+from imagefilter.request.identity import Identity
+from imagefilter.rules.case import Lookups
+from imagefilter.rules.engine import Decision, Examination, Verdict, examine, judge
+from imagefilter.rules.table import Rule
 
-from imagefilter.action import ImageAction, recognise
-from imagefilter.caller import Caller
-from imagefilter.checks import project_of
-from imagefilter.cli.files import add_config, load_file
-from imagefilter.policy import Policy
-from imagefilter.rules import Verdict, examine, judge
+_COLUMNS = ("Rule", "Mode", "Result", "Settings")
+_PATH = "/servers/00000000-0000-4000-8000-000000000000/action"
 
-# The options that a rule goes by.
-_OPTIONS = {
-    "snapshots-enabled": ("snapshots_enabled",),
-    "metadata-quota": ("metadata_items", "metadata_items_source"),
-    "name-pattern": ("name_pattern",),
-    "metadata-required": ("metadata_required",),
-    "metadata-reserved": ("metadata_reserved",),
-}
-_SERVER = "00000000-0000-4000-8000-000000000000"
+Row = tuple[str, str, str, str]
 
 
-class Explain(Lister):
-    """Judge the body of an action as the filter would, with the same engine, and tell rule by rule.
+class Explain(StatusLister):
+    """Judge the body of an action with the filter's own engine, and show the result of each rule.
 
-    The caller is one that auth_token vouches for. Exit status: 0 allowed, 1 denied, 2 no image action.
+    The caller counts as authenticated by auth_token. Exit status: 0 allowed, 1 denied, 2 not an image action.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -38,59 +35,91 @@ class Explain(Lister):
         add_config(parser)
         parser.add_argument("--project", metavar="ID", help="the caller's project")
         parser.add_argument(
-            "--role", metavar="NAME", action="append", default=[], help="a role of the caller's (again)"
+            "--role", metavar="NAME", action="append", default=[], help="a role of the caller; may be repeated"
         )
-        help_ = "told for completeness: the verdict is the same at every one"
-        parser.add_argument("--microversion", metavar="V", default="latest", help=help_)
-        help_ = "the compute API's quota, where metadata_items_source asks for it (default: 128)"
-        parser.add_argument("--quota", metavar="N", type=int, default=128, help=help_)
-        parser.add_argument("body", metavar="BODY.json", help="the request's body; - is standard input")
+        parser.add_argument(
+            "--microversion",
+            metavar="V",
+            default="latest",
+            help="accepted for completeness: the verdict is the same at every microversion",
+        )
+        add_quota(parser)
+        parser.add_argument("body", metavar="BODY.json", help="the body of the request; - is standard input")
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-        policy = load_file(parsed_args.config)
-        body = sys.stdin.buffer.read() if parsed_args.body == "-" else Path(parsed_args.body).read_bytes()
-        action = action_of(body, policy)
-        caller = Caller(None, parsed_args.project, frozenset(map(str.lower, parsed_args.role)), True, True, "", "")
-        if action is None or action.kind not in (*policy.actions, None):
-            self.app.stderr.write("no image action: the filter hands it on untouched\n")
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[Row]]:
+        policy = load_config(parsed_args.config)
+        action = _recognise(_read_body(parsed_args.body), policy)
+        if action is None:
+            self.app.stderr.write("not an image action: the filter forwards it untouched\n")
             self.status = 2
-            return COLUMNS, []
-        verdict = judge(action, caller, policy, lambda: parsed_args.quota)
-        self.app.stderr.write(f"{sentence(verdict)} (at {parsed_args.microversion} as at every microversion)\n")
-        self.status = 1 if verdict.outcome == "deny" else 0
-        return COLUMNS, rows_of(action, caller, policy, parsed_args.quota)
-
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        super().run(parsed_args)
-        return self.status
-
-    status = 0
+            return _COLUMNS, []
+        context = build_context(action, _build_identity(parsed_args), policy)
+        lookups = FixedLookups(parsed_args.quota)
+        verdict = judge(context, lookups)
+        self.app.stderr.write(f"{_describe(verdict)} (at {parsed_args.microversion}, as at every microversion)\n")
+        if verdict.decision is Decision.DENY:
+            self.status = 1
+        return _COLUMNS, _build_rows(context, lookups)
 
 
-COLUMNS = ("Rule", "Mode", "Result", "Settings")
+def _read_body(path: str) -> bytes:
+    if path == "-":
+        return sys.stdin.buffer.read()
+    return Path(path).read_bytes()
 
 
-def action_of(body: bytes, policy: Policy) -> ImageAction | None:
-    """The action that a body sent to an action path asks for."""
-    path = f"/servers/{_SERVER}/action"
-    return recognise({"REQUEST_METHOD": "POST", "PATH_INFO": path}, body, policy.actions)
+def _recognise(body: bytes, policy: Policy) -> ImageAction | None:
+    """Recognise the action in a body that is sent to an action path; None if the policy does not judge it."""
+    action = recognise({"REQUEST_METHOD": "POST", "PATH_INFO": _PATH}, body, policy.actions)
+    if action is not None and action.name is not None and action.name not in policy.actions:
+        return None
+    return action
 
 
-def sentence(verdict: Verdict) -> str:
-    """A verdict in words."""
+def _build_identity(args: argparse.Namespace) -> Identity:
+    return Identity(
+        user_id=None,
+        project_id=args.project,
+        roles=frozenset(role.lower() for role in args.role),
+        authenticated=True,
+        has_token=True,
+        address="",
+        request_id="",
+    )
+
+
+def _describe(verdict: Verdict) -> str:
     if not verdict.rule:
-        return f"verdict: {verdict.outcome}"
-    return f"verdict: {verdict.outcome}, rule {verdict.rule}: {verdict.status} {verdict.message}"
+        return f"verdict: {verdict.decision}"
+    return f"verdict: {verdict.decision}, rule {verdict.rule}: {verdict.status} {verdict.message}"
 
 
-def rows_of(action: ImageAction, caller: Caller, policy: Policy, quota: int) -> list[tuple[str, ...]]:
-    """Each rule with its mode, what it finds, and where the options it goes by come from."""
-    scope = project_of(action, caller) or ""
-    given: dict[str, Any] = {**policy.origins[""], **policy.origins.get(scope, {})}
-    rows: list[tuple[str, ...]] = []
-    for name, mode, refusal in examine(action, caller, policy, lambda: quota):
-        result = mode if mode in ("off", "exempt") else f"{refusal.status} {refusal.message}" if refusal else "holds"
-        used = [f"{given[o].name} = {given[o].text}, {given[o].place}" for o in _OPTIONS.get(name, ()) if o in given]
-        rows.append((name, mode, result, "; ".join(used) or ("default" if name in _OPTIONS else "")))
+def _build_rows(context: RequestContext, lookups: Lookups) -> list[Row]:
+    """Return a row for each rule: its mode, its result, and where its options were given."""
+    origins = context.policy.origins
+    given = {**origins[""], **origins.get(context.project_id or "", {})}
+    rows = []
+    for examination in examine(context, lookups):
+        rule = examination.rule
+        rows.append((rule.name, examination.mode, _describe_result(examination), _describe_options(rule, given)))
     return rows
+
+
+def _describe_result(examination: Examination) -> str:
+    if examination.mode in ("off", "exempt"):
+        return examination.mode
+    if examination.refusal:
+        return f"{examination.refusal.status} {examination.refusal.message}"
+    return "holds"
+
+
+def _describe_options(rule: Rule, given: Mapping[str, RawOption]) -> str:
+    if not rule.options:
+        return ""
+    descriptions = []
+    for name in rule.options:
+        if name in given:
+            raw = given[name]
+            descriptions.append(f"{raw.name} = {raw.text}, {raw.location}")
+    return "; ".join(descriptions) or "default"

@@ -1,0 +1,138 @@
+"""Records: a verdict, or the outcome of a request, as a CADF event (DMTF DSP0262) built with pycadf.
+
+A verdict is a ``control`` event, an outcome an ``activity`` event. An attachment named ``imagefilter`` holds what CADF
+has no place for. A record never holds a token; of the metadata it holds only what the option ``audit_metadata`` allows.
+Every text that a client sent is bounded, so that no request can write an endless record; the attachment lists what was
+truncated.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import socket
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from pycadf import attachment, cadftaxonomy, cadftype, host, reason
+from pycadf.event import Event
+
+from imagefilter.audit.bounds import TEXT_LENGTH, Bounds, replace_surrogates
+from imagefilter.audit.content import describe_verdict
+from imagefilter.audit.resources import Resource, describe_initiator, describe_target
+from imagefilter.journal.record import ATTACHMENT
+from imagefilter.policy.context import RequestContext
+from imagefilter.response import ObservedResponse
+from imagefilter.rules.engine import Decision, Verdict
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+# The names of actions in CADF's taxonomy.
+_CADF_ACTIONS = {"createImage": "create/image", "createBackup": "backup/image", "shelve": "capture/image"}
+
+
+class EventFactory:
+    """Builds the events of one filter on one host."""
+
+    def __init__(self) -> None:
+        name = socket.gethostname()
+        self._observer = Resource(
+            id=str(uuid.uuid5(uuid.NAMESPACE_DNS, name)),
+            typeURI=cadftaxonomy.CADF_AUDIT_FILTER,
+            name="imagefilter",
+            host=host.Host(address=name),
+        )
+
+    def build_verdict(self, environ: WSGIEnvironment, context: RequestContext, verdict: Verdict) -> Event:
+        """Build the record of a verdict."""
+        bounds = Bounds()
+        outcome = cadftaxonomy.OUTCOME_SUCCESS
+        if verdict.decision is Decision.DENY:
+            outcome = cadftaxonomy.OUTCOME_FAILURE
+        content = describe_verdict(environ, context, verdict, bounds)
+        event = Event(
+            eventType=cadftype.EVENTTYPE_CONTROL,
+            id=str(uuid.uuid4()),
+            eventTime=_now(),
+            action=cadftaxonomy.ACTION_EVALUATE,
+            outcome=outcome,
+            initiator=describe_initiator(environ, context.identity, bounds),
+            target=describe_target(context.action, bounds),
+            observer=self._observer,
+            reason=_policy_reason(verdict),
+        )
+        if bounds.truncated:
+            content["truncated"] = bounds.truncated
+        return _attach(event, content)
+
+    def build_outcome(self, verdict: Event, response: ObservedResponse) -> Event:
+        """Build the record of what the compute API responded to an admitted request.
+
+        :param verdict: the record of its verdict.
+        """
+        decided = verdict.attachments[0].content
+        image_id = response.image_id
+        if image_id:
+            image_id = replace_surrogates(image_id[:TEXT_LENGTH])
+        event = Event(
+            id=str(uuid.uuid4()),
+            eventTime=_now(),
+            action=_CADF_ACTIONS[decided["action"]],
+            outcome=_cadf_outcome(response),
+            initiator=verdict.initiator,
+            target=verdict.target,
+            observer=self._observer,
+            reason=_response_reason(response),
+        )
+        content = {
+            "verdict_id": verdict.id,
+            "action": decided["action"],
+            "status": response.status,
+            "image_id": image_id,
+            "image_name": decided["image_name"],
+            "seconds": round(response.seconds, 6),
+            "error": response.error or None,
+        }
+        return _attach(event, content)
+
+
+def encode(event: Event) -> bytes:
+    """Encode an event as one line of ASCII JSON, without its end."""
+    return json.dumps(event, default=vars, separators=(",", ":")).encode("ascii")
+
+
+def add_content(event: Event, **content: Any) -> None:
+    """Add to imagefilter's own part of an event."""
+    event.attachments[0].content.update(content)
+
+
+def _attach(event: Event, content: dict[str, Any]) -> Event:
+    event.add_attachment(attachment.Attachment(typeURI="mime:application/json", content=content, name=ATTACHMENT))
+    return event
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds")
+
+
+def _policy_reason(verdict: Verdict) -> reason.Reason:
+    """Name the rule that decided; CADF wants a reason in every control event."""
+    rule = verdict.rule or verdict.decision.value
+    if verdict.status is None:
+        return reason.Reason(policyType="imagefilter", policyId=rule)
+    return reason.Reason("HTTP", str(verdict.status), policyType="imagefilter", policyId=rule)
+
+
+def _response_reason(response: ObservedResponse) -> reason.Reason:
+    if response.error:
+        return reason.Reason("exception", response.error)
+    return reason.Reason("HTTP", str(response.status or "none"))
+
+
+def _cadf_outcome(response: ObservedResponse) -> Any:
+    if response.error or (response.status and response.status >= 400):
+        return cadftaxonomy.OUTCOME_FAILURE
+    if response.status:
+        return cadftaxonomy.OUTCOME_SUCCESS
+    return cadftaxonomy.UNKNOWN

@@ -1,0 +1,99 @@
+"""Record verdicts and outcomes, and decide what happens if that fails: no image without a record."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from imagefilter.audit import event
+from imagefilter.audit.event import EventFactory
+from imagefilter.fault import Fault
+from imagefilter.journal import writer
+from imagefilter.policy.context import RequestContext
+from imagefilter.policy.policy import Policy
+from imagefilter.response import ObservedResponse
+from imagefilter.rules.engine import Verdict
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+    from pycadf.event import Event
+
+#: Records are its lines where no journal is configured.
+LOG = logging.getLogger("imagefilter.audit")
+
+
+class Recorder:
+    """Writes records of verdicts and outcomes to the policy's journal, or to the log where there is none."""
+
+    def __init__(self) -> None:
+        self._events = EventFactory()
+        self._lock = threading.Lock()
+        self._unrecorded = 0  # records that could not be written since the last one that could
+
+    def record_verdict(self, environ: WSGIEnvironment, context: RequestContext, verdict: Verdict) -> Event | None:
+        """Record a verdict; when this returns, it is on disk.
+
+        :returns: the record; None if there is nothing to record.
+        :raises Fault: 503 if it can't be recorded and ``audit_on_error`` is ``deny``.
+        """
+        policy = context.policy
+        if verdict.rule == "token":  # a bare 401 goes to the log alone, so that strangers can't fill the disk
+            return None
+        if policy.audit_journal is None and not LOG.isEnabledFor(logging.INFO):
+            return None
+        record = None
+        try:
+            record = self._events.build_verdict(environ, context, verdict)
+            self._write(record, policy)
+        except Exception as error:
+            self._count_unrecorded("verdict", error, policy)
+            if policy.audit_on_error == "deny":
+                raise Fault(503, "The request could not be recorded.") from error
+        return record
+
+    def record_outcome(self, verdict: Event | None, response: ObservedResponse, policy: Policy) -> None:
+        """Record what the compute API responded; the response goes out whether that succeeds or not.
+
+        :param verdict: the record of the verdict; None if there is none.
+        """
+        if verdict is None:
+            return
+        try:
+            self._write(self._events.build_outcome(verdict, response), policy)
+        except Exception as error:
+            self._count_unrecorded("outcome", error, policy)
+
+    def _write(self, record: Event, policy: Policy) -> None:
+        with self._lock:
+            unrecorded, self._unrecorded = self._unrecorded, 0
+        if unrecorded:
+            event.add_content(record, unrecorded=unrecorded)
+        try:
+            line = event.encode(record)
+            if policy.audit_journal is None:
+                LOG.info("%s", line.decode("ascii"))
+            else:
+                writer.append(policy.audit_journal, line)
+        except BaseException:
+            with self._lock:
+                self._unrecorded += unrecorded
+            raise
+
+    def _count_unrecorded(self, what: str, error: Exception, policy: Policy) -> None:
+        with self._lock:
+            self._unrecorded += 1
+        is_expected = isinstance(error, OSError)
+        reason: object = "see the traceback"
+        if is_expected:
+            reason = error
+        LOG.error(
+            "a record (%s) could not be written to audit_journal %s: %s: %s; %d so far; audit_on_error is %s",
+            what,
+            policy.audit_journal,
+            type(error).__name__,
+            reason,
+            self._unrecorded,
+            policy.audit_on_error,
+            exc_info=not is_expected,
+        )

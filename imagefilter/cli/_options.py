@@ -1,0 +1,79 @@
+"""Options that commands share: a config file, journals, and answers to lookups."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import NamedTuple
+
+from imagefilter.cli._output import fail
+from imagefilter.policy.config import ConfigError
+from imagefilter.policy.policy import Policy
+from imagefilter.rules.table import load_policy
+
+DEFAULT_CONFIG = "/etc/imagefilter/imagefilter.conf"
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add ``--config``."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        default=DEFAULT_CONFIG,
+        help=f"config file with a section [imagefilter]; may be nova.conf (default: {DEFAULT_CONFIG})",
+    )
+
+
+def add_journal(parser: argparse.ArgumentParser) -> None:
+    """Add ``--journal``."""
+    parser.add_argument(
+        "--journal",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="journal to read, with its rotated files, gzipped or not; may be repeated"
+        " (default: audit_journal of --config)",
+    )
+
+
+def add_quota(parser: argparse.ArgumentParser) -> None:
+    """Add ``--quota``."""
+    parser.add_argument(
+        "--quota",
+        metavar="N",
+        type=int,
+        default=128,
+        help="the compute API's quota of metadata items, used if metadata_items_source is compute (default: 128)",
+    )
+
+
+class FixedLookups(NamedTuple):
+    """Lookups for :mod:`imagefilter.rules` that return what the operator gave on the command line."""
+
+    quota: int
+
+    def metadata_items(self) -> int:
+        """Return the quota."""
+        return self.quota
+
+
+def load_config(path: str) -> Policy:
+    """Load the policy of a config file alone; end the program with all errors and exit status 2 if it has any."""
+    try:
+        return load_policy({"oslo_config_file": path})
+    except ConfigError as error:
+        sys.stderr.writelines(f"error: {message}\n" for message in error.errors)
+        raise SystemExit(2) from None
+
+
+def find_journals(args: argparse.Namespace) -> list[str]:
+    """Return the paths of the journals to read; end the program with exit status 2 if none is configured."""
+    if args.journal:
+        return list(dict.fromkeys(map(os.path.abspath, args.journal)))
+    if not os.path.exists(args.config):
+        fail(f"config file {args.config} does not exist; name another (--config FILE) or a journal (--journal FILE)")
+    journal = load_config(args.config).audit_journal
+    if journal is None:
+        fail(f"audit_journal is not set in {args.config}; name a journal (--journal FILE)")
+    return [journal]

@@ -1,0 +1,44 @@
+"""What commands print."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+
+def fail(reason: str) -> NoReturn:
+    """End the program with exit status 2."""
+    sys.stderr.write(f"error: {reason}\n")
+    raise SystemExit(2)
+
+
+def printable(value: Any) -> Any:
+    """Return a value as it can be printed on a terminal: texts of clients must not control it."""
+    if isinstance(value, list):
+        return ", ".join(str(printable(item)) for item in value)
+    if isinstance(value, dict):
+        return ": ".join(str(printable(item)) for item in value.values())
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(map(_escape, value))
+
+
+def printable_rows(rows: Iterable[tuple[Any, ...]], args: argparse.Namespace) -> list[tuple[Any, ...]]:
+    """Return rows as they can be printed; JSON escapes control characters itself."""
+    if args.formatter == "json":
+        return list(rows)
+    return [tuple(map(_printable_cell, row)) for row in rows]
+
+
+def _printable_cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    return printable(value)
+
+
+def _escape(character: str) -> str:
+    if character.isprintable():
+        return character
+    return ascii(character)[1:-1]

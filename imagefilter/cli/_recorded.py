@@ -1,0 +1,157 @@
+"""Recorded requests, rebuilt to be judged again.
+
+A record does not hold all of a request: its texts are truncated, and ``audit_metadata`` leaves out metadata. What a
+rule reads (:class:`imagefilter.rules.table.Part`) tells whether it can be judged again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from imagefilter.policy.context import RequestContext, build_context
+from imagefilter.policy.policy import Policy
+from imagefilter.request.action import ACTIONS, NAMED_ACTIONS, ImageAction, recognise
+from imagefilter.request.identity import Identity
+from imagefilter.rules import table
+from imagefilter.rules.table import Part
+
+#: What is needed of a request, as columns of imagefilter.journal.history.
+COLUMNS = (
+    "time",
+    "request_id",
+    "verdict",
+    "rule",
+    "mode",
+    "action",
+    "method",
+    "path",
+    "media_type",
+    "image_name",
+    "image_name_type",
+    "metadata",
+    "metadata_keys",
+    "metadata_count",
+    "metadata_type",
+    "truncated",
+    "user_id",
+    "authenticated",
+    "caller_project_id",
+    "project_id",
+    "project_name",
+    "roles",
+)
+
+Row = Mapping[str, Any]
+
+_ACTIONS = {name: name.encode() for name in ACTIONS}
+_UNREADABLE = b"\\"
+
+# Stand in for values of which only the type was recorded.
+_EXAMPLES: Mapping[str, Any] = {
+    "null": None,
+    "text": "",
+    "a boolean": True,
+    "a number": 0.5,
+    "a list": [],
+    "an object": {},
+}
+
+# What is incomplete if a field of the record was truncated.
+_TRUNCATED_PARTS: Mapping[str, tuple[Part, ...]] = {
+    "path": (Part.PATH,),
+    "image_name": (Part.NAME,),  # its length was recorded
+    "metadata_key": (Part.METADATA_KEYS,),
+    "metadata_value": (Part.METADATA_VALUES,),
+    "metadata": (Part.METADATA_KEYS, Part.METADATA_VALUES),
+}
+_ROLES = frozenset(("role", "roles"))
+
+
+def rebuild(row: Row, policy: Policy) -> RequestContext | None:
+    """Return a recorded request beside a policy; None if the policy does not judge its action."""
+    action = _rebuild_action(row)
+    if action is None or (action.name is not None and action.name not in policy.actions):
+        return None
+    return build_context(action, _rebuild_identity(row), policy)
+
+
+def find_unknown_rules(row: Row) -> frozenset[str]:
+    """Return the rules that can't be judged again: what they read was truncated, or not recorded."""
+    missing = set(_find_missing_parts(row))
+    roles_are_missing = not _ROLES.isdisjoint(_truncated_lengths(row))  # they decide who is exempt
+    unknown = []
+    for rule in table.RULES:
+        if rule.reads_image and row["action"] not in NAMED_ACTIONS:
+            continue
+        if rule.reads in missing or (roles_are_missing and not rule.always_enforced):
+            unknown.append(rule.name)
+    return frozenset(unknown)
+
+
+def _rebuild_action(row: Row) -> ImageAction | None:
+    """Recognise the action in a request like the recorded one."""
+    environ = {"REQUEST_METHOD": row["method"], "PATH_INFO": row["path"], "CONTENT_TYPE": row["media_type"]}
+    body = _UNREADABLE
+    if row["action"] is not None:
+        body = json.dumps({row["action"]: _rebuild_entity(row)}).encode()
+    return recognise(environ, body, _ACTIONS)
+
+
+def _rebuild_entity(row: Row) -> dict[str, Any] | None:
+    if row["action"] not in NAMED_ACTIONS or row["rule"] == "body":  # then it was not an object
+        return None
+    entity = {"metadata": _rebuild_metadata(row)}
+    if row["image_name_type"]:
+        entity["name"] = _EXAMPLES[row["image_name_type"]]
+    elif row["image_name"] is not None:
+        length = _truncated_lengths(row).get("image_name", 0)
+        entity["name"] = row["image_name"].ljust(length, "?")
+    return entity
+
+
+def _rebuild_metadata(row: Row) -> Any:
+    if row["metadata_type"]:
+        return _EXAMPLES[row["metadata_type"]]
+    metadata: dict[str, Any] = dict.fromkeys(row["metadata_keys"] or (), "")
+    if row["metadata"]:
+        for key, value in json.loads(row["metadata"]).items():
+            metadata[key] = value
+            if not isinstance(value, str):
+                metadata[key] = _EXAMPLES[value["type"]]
+    missing = (row["metadata_count"] or 0) - len(metadata)
+    for number in range(missing):
+        metadata[f"(not recorded: {number})"] = ""
+    return metadata
+
+
+def _rebuild_identity(row: Row) -> Identity:
+    user_id = project_id = None
+    roles: frozenset[str] = frozenset()
+    if row["authenticated"]:
+        user_id, project_id = row["user_id"], row["caller_project_id"]
+        roles = frozenset(row["roles"] or ())
+    return Identity(
+        user_id=user_id,
+        project_id=project_id,
+        roles=roles,
+        authenticated=bool(row["authenticated"]),
+        has_token=True,  # a request without one is not recorded
+        address="",
+        request_id="",
+    )
+
+
+def _find_missing_parts(row: Row) -> Iterator[Part]:
+    for field in _truncated_lengths(row):
+        yield from _TRUNCATED_PARTS.get(field, ())
+    if row["metadata_count"] and row["metadata"] is None:
+        yield Part.METADATA_VALUES
+        if row["metadata_keys"] is None:
+            yield Part.METADATA_KEYS
+
+
+def _truncated_lengths(row: Row) -> dict[str, int]:
+    """Return the truncated fields of a record, and how long they were."""
+    return {item["field"]: item["length"] for item in row["truncated"] or ()}

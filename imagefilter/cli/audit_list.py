@@ -1,0 +1,100 @@
+"""``imagefilter audit list``: the image actions that journals record."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from cliff.lister import Lister
+
+from imagefilter.cli import _journals
+from imagefilter.cli._base import OwnCommand
+from imagefilter.cli._filters import Filters, add_filters
+from imagefilter.cli._options import add_config, add_journal
+from imagefilter.cli._output import printable_rows
+from imagefilter.journal.tail import Query, read_newest
+
+# Titles and SQL.
+_COLUMNS = {
+    "Time": "replace(left(time, 19), 'T', ' ')",
+    "Request ID": "request_id",
+    "Verdict": "verdict",
+    "Rule": "rule",
+    "Action": "action",
+    "Project": "coalesce(project_name, project_id)",
+    "User": "coalesce(user_name, user_id)",
+    "Server": "server_id",
+    "Image Name": "image_name",
+    "Outcome": "outcome",
+}
+_LONG_COLUMNS = {
+    "Message": "message",
+    "Image ID": "image_id",
+    "Project ID": "project_id",
+    "User ID": "user_id",
+    "Address": "address",
+    "Host": "host",
+}
+
+# What to load for them, and for the filter options.
+_LOADED = (
+    "verdict",
+    "rule",
+    "action",
+    "project_id",
+    "project_name",
+    "user_id",
+    "user_name",
+    "server_id",
+    "image_name",
+    "request_id",
+    "message",
+    "address",
+    "host",
+)
+
+
+class AuditList(OwnCommand, Lister):
+    """List image actions, newest last: who asked, the verdict, and the compute API's response.
+
+    Times are UTC. Exit status: 0, or 2 if a journal can't be read.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        add_config(parser)
+        add_journal(parser)
+        add_filters(parser)
+        parser.add_argument(
+            "--limit", metavar="N", type=int, default=50, help="list the newest N (default: 50); 0 lists all"
+        )
+        parser.add_argument("--long", action="store_true", help="add columns: message, ids, address, host")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        columns = dict(_COLUMNS)
+        if parsed_args.long:
+            columns.update(_LONG_COLUMNS)
+        query = _build_query(parsed_args, list(columns.values()))
+        files = _journals.find_files(parsed_args)
+        with _journals.reading():
+            newest = read_newest(files, query)
+        _journals.warn_of_torn_lines(newest.torn)
+        if newest.has_more:
+            sys.stderr.write(f"listed the newest {len(newest.rows)}; there are more (--limit 0 lists all)\n")
+        return tuple(columns), printable_rows(newest.rows, parsed_args)
+
+
+def _build_query(args: argparse.Namespace, select: list[str]) -> Query:
+    filters = Filters(args)
+    where, values = filters.condition()
+    return Query(
+        select=select,
+        columns=_LOADED,
+        where=where,
+        values=values,
+        matches=filters.match,
+        since=filters.since,
+        limit=args.limit,
+    )

@@ -1,0 +1,100 @@
+"""``imagefilter audit show``: everything that is recorded of one image action."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from cliff.show import ShowOne
+
+from imagefilter.cli import _journals
+from imagefilter.cli._base import OwnCommand
+from imagefilter.cli._options import add_config, add_journal
+from imagefilter.cli._output import printable_rows
+from imagefilter.journal.history import History
+
+# In the order of the questions that an auditor asks.
+_FIELDS = (
+    "time",
+    "verdict",
+    "rule",
+    "message",
+    "mode",
+    "quota_limit",
+    "quota_usage",
+    "outcome",
+    "status",
+    "image_id",
+    "seconds",
+    "error",
+    "action",
+    "server_id",
+    "image_name",
+    "image_name_type",
+    "metadata",
+    "metadata_keys",
+    "metadata_count",
+    "metadata_type",
+    "user_id",
+    "user_name",
+    "user_domain",
+    "project_id",
+    "project_name",
+    "roles",
+    "authenticated",
+    "address",
+    "agent",
+    "forwarded_for",
+    "request_id",
+    "global_request_id",
+    "method",
+    "path",
+    "media_type",
+    "truncated",
+    "host",
+    "id",
+)
+
+
+class AuditShow(OwnCommand, ShowOne):
+    """Show one image action: its verdict and its outcome together.
+
+    It is found by its request id, the client's global request id, the image's id, or the verdict's own id. Exit
+    status: 0; 1 if none or more than one is found; 2 if a journal can't be read.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        add_config(parser)
+        add_journal(parser)
+        parser.add_argument("id", metavar="REQUEST-ID", help="a request id (req-...), image id or verdict id")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        history = _journals.open_history(parsed_args)
+        rows = _load(history, parsed_args.id)
+        if len(rows) != 1:
+            sys.stderr.write(_explain_count(rows, parsed_args.id) + "\n")
+            raise SystemExit(1)
+        fields = {name: value for name, value in zip(_FIELDS, rows[0]) if value is not None}
+        [values] = printable_rows([tuple(fields.values())], parsed_args)
+        return tuple(fields), values
+
+
+def _load(history: History, any_id: str) -> list[tuple[Any, ...]]:
+    with _journals.reading():  # twice: the id of an image is in the outcome alone
+        ids = history.find_ids("$id IN (request_id, global_request_id, image_id, id)", {"id": any_id})
+        torn = history.load(_FIELDS, "list_contains($ids, id)", {"ids": ids})
+    _journals.warn_of_torn_lines(torn)
+    return history.rows(f"SELECT {', '.join(_FIELDS)} FROM requests ORDER BY time")
+
+
+def _explain_count(rows: Sequence[tuple[Any, ...]], any_id: str) -> str:
+    if not rows:
+        return f"no verdict has the id {any_id}"
+    lines = [f"{len(rows)} verdicts have the id {any_id}; choose one by its own id:"]
+    for time, *_, verdict_id in rows:
+        lines.append(f"  {verdict_id} at {time}")
+    return "\n".join(lines)

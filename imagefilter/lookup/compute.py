@@ -1,0 +1,169 @@
+"""Questions to the compute API behind the filter, asked through the wrapped application itself.
+
+So they work in Nova's pipeline and in the gateway alike, as the caller, and need no credentials and no client.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+import webob
+from cachetools import TTLCache
+
+from imagefilter.policy.context import RequestContext
+from imagefilter.request.action import Target
+from imagefilter.rules.case import LookupFailed, NotAuthenticated
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+LOG = logging.getLogger(__name__)
+
+_MAX_PROJECTS = 10_000  # remembered at a time
+_FAILURE_TTL = 1  # seconds
+_STRIPES = 64
+_MAX_RESPONSE_BYTES = 65536
+
+# Of the client's request only this goes into a question: who asks, whom, and through which server.
+_KEPT = (
+    "SCRIPT_NAME",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SERVER_PROTOCOL",
+    "REMOTE_ADDR",
+    "HTTP_HOST",
+    "HTTP_X_AUTH_TOKEN",
+    "HTTP_X_STORAGE_TOKEN",
+    "HTTP_X_SERVICE_TOKEN",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_HOST",
+    "wsgi.version",
+    "wsgi.url_scheme",
+    "wsgi.errors",
+    "wsgi.multithread",
+    "wsgi.multiprocess",
+    "wsgi.run_once",
+    "nova.context",
+    "nova.best_content_type",
+    "keystone.token_auth",
+    "keystone.token_info",
+    "openstack.request_id",
+    "openstack.global_request_id",
+)
+
+
+class ComputeAPI:
+    """The compute API behind the filter. What it says of a project is remembered for a while.
+
+    :param ttl: seconds.
+    """
+
+    def __init__(self, app: WSGIApplication, ttl: int) -> None:
+        self.ttl = ttl
+        self._app = app
+        self._limits: TTLCache[str, int] = TTLCache(_MAX_PROJECTS, ttl)
+        self._failures: TTLCache[str, str] = TTLCache(_MAX_PROJECTS, _FAILURE_TTL)
+        self._cache_lock = threading.Lock()
+        # One thread asks for the others of the same project, who wait. Stripes: one lock a project would grow forever.
+        self._question_locks = tuple(threading.Lock() for _ in range(_STRIPES))
+
+    def metadata_items(self, environ: WSGIEnvironment, context: RequestContext) -> int:
+        """Return the project's own quota of metadata items; -1 is no limit.
+
+        :raises LookupFailed: if it could not be looked up.
+        :raises NotAuthenticated: if the compute API responds 401.
+        """
+        # For a caller nobody vouches for the project is the one in the URL: the compute API refuses others the answer.
+        project_id = context.project_id
+        if not project_id:
+            return self._ask(environ, context.action.target)
+        with self._question_locks[hash(project_id) % _STRIPES]:
+            limit = self._remembered(project_id)
+            if limit is None:
+                limit = self._ask_and_remember(environ, context.action.target, project_id)
+            return limit
+
+    def _remembered(self, project_id: str) -> int | None:
+        with self._cache_lock:
+            failure = self._failures.get(project_id)
+            limit: int | None = self._limits.get(project_id)
+        if limit is None and failure is not None:
+            raise LookupFailed(failure)
+        return limit
+
+    def _ask_and_remember(self, environ: WSGIEnvironment, target: Target | None, project_id: str) -> int:
+        try:
+            limit = self._ask(environ, target)
+        except _ServerFailed as failure:
+            with self._cache_lock:
+                self._failures[project_id] = str(failure)
+            raise
+        with self._cache_lock:
+            self._limits[project_id] = limit
+        return limit
+
+    def _ask(self, environ: WSGIEnvironment, target: Target | None) -> int:
+        if target is None:
+            raise LookupFailed("the path of the request does not say where the compute API is")
+        try:
+            response = webob.Request(_question(environ, target)).get_response(self._app)
+            body = response.body[: _MAX_RESPONSE_BYTES + 1]
+        except Exception as error:
+            LOG.exception("the question about a quota failed")
+            raise _ServerFailed(f"the compute API failed: {type(error).__name__}") from error
+        if response.status_int == 401:
+            raise NotAuthenticated
+        if 300 <= response.status_int < 500:  # because of this request: nothing to remember about its project
+            raise LookupFailed(f"the compute API responded {response.status_int}")
+        if response.status_int != 200:
+            raise _ServerFailed(f"the compute API responded {response.status_int}")
+        return _limit_in(body)
+
+
+class ComputeLookups:
+    """The lookups of one request: what its rules may ask the compute API."""
+
+    def __init__(self, compute: ComputeAPI, environ: WSGIEnvironment, context: RequestContext) -> None:
+        self._compute = compute
+        self._environ = environ
+        self._context = context
+
+    def metadata_items(self) -> int:
+        """See :meth:`ComputeAPI.metadata_items`."""
+        return self._compute.metadata_items(self._environ, self._context)
+
+
+class _ServerFailed(LookupFailed):
+    """A failure that has nothing to do with the caller. It is remembered, so that a sick API is not asked more."""
+
+
+def _question(environ: WSGIEnvironment, target: Target) -> WSGIEnvironment:
+    """Build ``GET …/limits`` at the base microversion: ``maxImageMeta`` is gone from 2.39 on."""
+    path = environ.get("PATH_INFO", "").removesuffix("\n").rstrip("/")
+    segments = [segment for segment in path.split("/") if segment][:-3]
+    if not target.versioned:
+        # The request may have its version in Accept; the question would get a list of versions (300).
+        segments.insert(0, "v2.1")
+    question = {key: environ[key] for key in _KEPT if key in environ}
+    question["REQUEST_METHOD"] = "GET"
+    question["PATH_INFO"] = "/" + "/".join([*segments, "limits"])
+    question["QUERY_STRING"] = ""
+    question["CONTENT_LENGTH"] = "0"
+    question["HTTP_ACCEPT"] = "application/json"
+    question["wsgi.input"] = io.BytesIO()
+    return question
+
+
+def _limit_in(body: bytes) -> int:
+    try:
+        limit: Any = json.loads(body)["limits"]["absolute"]["maxImageMeta"]
+    except (ValueError, RecursionError, TypeError, KeyError):
+        raise _ServerFailed("the compute API's response has no limits.absolute.maxImageMeta") from None
+    if type(limit) is not int or limit < -1:
+        raise _ServerFailed("the compute API's response has no number as maxImageMeta")
+    return limit

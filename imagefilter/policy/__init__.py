@@ -1,0 +1,12 @@
+"""The policy: what may be done.
+
+Modules here turn what an operator wrote into checked, immutable values. They may use :mod:`imagefilter.request` and
+:mod:`imagefilter.journal`, and know nothing of rules.
+
+* :mod:`~imagefilter.policy.options`: the one table of the filter's options.
+* :mod:`~imagefilter.policy.config`: read options out of paste sections and config files, for every part of imagefilter.
+* :mod:`~imagefilter.policy.policy`: the policy, and the settings of a project.
+* :mod:`~imagefilter.policy.context`: a request beside the policy that applies to it.
+* :mod:`~imagefilter.policy.pattern`: compile a ``name_pattern`` so that it can't hang a worker.
+* :mod:`~imagefilter.policy.store`: the policy in force, reloaded when its files change.
+"""

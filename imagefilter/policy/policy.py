@@ -1,0 +1,210 @@
+"""The policy: the options of one filter, read once and resolved into values that never change.
+
+Precedence: default < section ``[imagefilter]`` of the config file < section of the paste file < section
+``[imagefilter:project:<id>]`` of the config file. No option is read from the environment, and nothing is shared with
+the ``CONF`` of the process: Nova builds every filter twice, and two filters with different paste sections must not
+interfere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from imagefilter.policy.config import ConfigError, RawOption, convert, names_of, read_files, read_paste, select
+from imagefilter.policy.options import GROUP, OPTIONS, PROJECT_OPTIONS, PROJECT_SECTION, RELAY_GROUP
+from imagefilter.policy.pattern import Matches, compile_pattern
+
+_OPTION_NAMES = names_of(OPTIONS)
+_PROJECT_ID = re.compile(r"[0-9a-f-]{1,64}")
+
+
+class RuleFacts(Protocol):
+    """What a policy needs to know of a rule to give it a mode."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def always_enforced(self) -> bool: ...
+
+
+class Settings(NamedTuple):
+    """The options that one project is judged by."""
+
+    snapshots_enabled: bool
+    metadata_items: int  # -1: no limit
+    quota_from_compute: bool
+    name_pattern: str | None
+    name_matches: Matches | None
+    metadata_required: tuple[str, ...]
+    metadata_reserved: frozenset[str]
+    metadata_reserved_prefixes: tuple[str, ...]  # of those that end in *
+    modes: Mapping[str, str]  # of every rule
+    mode: str  # of rules that have none of their own
+    judging: bool  # the mode of some rule is not off
+    exempt_roles: frozenset[str]
+
+
+class Policy(NamedTuple):
+    """Everything the filter needs to know, immutable: a request sees one whole policy."""
+
+    actions: Mapping[str, bytes]  # the name of each judged action, and its bytes
+    max_body_bytes: int
+    www_authenticate_uri: str | None
+    lookup_on_error: str
+    lookup_ttl: int
+    reload_interval: int
+    audit_journal: str | None
+    audit_on_error: str
+    audit_metadata: str
+    settings: Settings
+    projects: Mapping[str, Settings]
+    origins: Mapping[str, Mapping[str, RawOption]]  # by project ("" for all), by option: where it was given
+
+    def for_project(self, project_id: str | None) -> Settings:
+        """Return the settings of a project (None: nobody knows which)."""
+        if not project_id:
+            return self.settings
+        return self.projects.get(project_id, self.settings)
+
+
+def load(paste: Mapping[str, str], location: str, rules: Sequence[RuleFacts]) -> Policy:
+    """Read the options of one filter.
+
+    :param paste: the keys of the filter's section in the paste file.
+    :param location: how to name that section in an error.
+    :param rules: the table of rules, in judging order.
+    :raises ConfigError: for every error, in one message.
+    """
+    errors: list[str] = []
+    raw_options = read_files(paste, _is_filter_section, errors) + read_paste(paste, location)
+    origins = _by_project(raw_options, errors)
+    values = {}
+    for project_id, given in origins.items():
+        values[project_id] = convert({**origins[""], **given}, OPTIONS, errors)
+    if not values[""]["actions"]:
+        errors.append("actions is empty, so nothing would be judged: remove the filter from the pipeline instead")
+    settings = {}
+    for project_id, given in origins.items():
+        settings[project_id] = _settings(values[project_id], given, rules, errors)
+    if errors:
+        raise ConfigError(list(dict.fromkeys(errors)))
+    return _policy(values[""], settings, origins)
+
+
+def _is_filter_section(section: str) -> bool:
+    """Return whether a section is for the filter to judge: the file may be nova.conf, and hold the relay's."""
+    return section.lower().startswith(GROUP) and section != RELAY_GROUP
+
+
+def _by_project(raw_options: Sequence[RawOption], errors: list[str]) -> dict[str, dict[str, RawOption]]:
+    """Sort options by the project that they are given for ("" for all) and by name."""
+    origins: dict[str, dict[str, RawOption]] = {"": {}}
+    for raw in raw_options:  # one by one: errors come in the order in which the options are given
+        project_id = _project_in(raw, errors)
+        given = select([raw], OPTIONS, errors)
+        if project_id is not None and _is_allowed(raw, project_id, errors):
+            origins.setdefault(project_id, {}).update(given)
+    return origins
+
+
+def _project_in(raw: RawOption, errors: list[str]) -> str | None:
+    """Return the project that an option is given for: "" for all, None for an unknown section."""
+    if raw.section in ("", GROUP):
+        return ""
+    if not raw.section.startswith(PROJECT_SECTION):
+        errors.append(f"{raw.location}: unknown section")
+        return None
+    project_id = raw.section[len(PROJECT_SECTION) :]
+    if _PROJECT_ID.fullmatch(project_id):
+        return project_id
+    errors.append(f"{raw.location}: '{project_id}' is not a project id (digits, a to f, hyphens)")
+    return None
+
+
+def _is_allowed(raw: RawOption, project_id: str, errors: list[str]) -> bool:
+    """Return whether an option may be given for one project; unknown ones are for somebody else to report."""
+    option = _OPTION_NAMES.get(raw.name)
+    if not project_id or option is None or option.name in PROJECT_OPTIONS:
+        return True
+    errors.append(f"{raw.name} in {raw.location}: it applies to all projects: set it in [{GROUP}]")
+    return False
+
+
+def _settings(
+    values: Mapping[str, Any], given: Mapping[str, RawOption], rules: Sequence[RuleFacts], errors: list[str]
+) -> Settings:
+    """Resolve the values of one project, compiled for judging."""
+    reserved = [key.strip() for key in values["metadata_reserved"]]
+    _check_rule_modes(values["rule_modes"], given.get("rule_modes"), rules, errors)
+    modes = _modes(values, rules)
+    return Settings(
+        snapshots_enabled=values["snapshots_enabled"],
+        metadata_items=values["metadata_items"],
+        quota_from_compute=values["metadata_items_source"] == "compute",
+        name_pattern=values["name_pattern"],
+        name_matches=_matches(values["name_pattern"], given.get("name_pattern"), errors),
+        metadata_required=tuple(values["metadata_required"]),
+        metadata_reserved=frozenset(reserved),
+        metadata_reserved_prefixes=tuple(key[:-1] for key in reserved if key.endswith("*")),
+        modes=modes,
+        mode=values["mode"],
+        judging=any(modes[rule.name] != "off" for rule in rules if not rule.always_enforced),
+        exempt_roles=frozenset(role.lower() for role in values["exempt_roles"]),
+    )
+
+
+def _policy(
+    common: Mapping[str, Any], settings: dict[str, Settings], origins: Mapping[str, Mapping[str, RawOption]]
+) -> Policy:
+    return Policy(
+        actions={name: name.encode("ascii") for name in common["actions"]},
+        max_body_bytes=common["max_body_bytes"],
+        www_authenticate_uri=common["www_authenticate_uri"],
+        lookup_on_error=common["lookup_on_error"],
+        lookup_ttl=common["lookup_ttl"],
+        reload_interval=common["reload_interval"],
+        audit_journal=common["audit_journal"],
+        audit_on_error=common["audit_on_error"],
+        audit_metadata=common["audit_metadata"],
+        settings=settings.pop(""),
+        projects=settings,
+        origins=origins,
+    )
+
+
+def _matches(pattern: str | None, raw: RawOption | None, errors: list[str]) -> Matches | None:
+    if not pattern:
+        return None
+    try:
+        return compile_pattern(pattern)
+    except ValueError as error:
+        if raw:  # otherwise it is the pattern of [imagefilter], and was reported there
+            errors.append(f"name_pattern = {pattern} in {raw.location}: {error}")
+        return None
+
+
+def _check_rule_modes(
+    rule_modes: Mapping[str, str], raw: RawOption | None, rules: Sequence[RuleFacts], errors: list[str]
+) -> None:
+    if raw is None:
+        return
+    with_mode = [rule.name for rule in rules if not rule.always_enforced]
+    always_enforced = [rule.name for rule in rules if rule.always_enforced]
+    for name in rule_modes:
+        if name in with_mode:
+            continue
+        reason = "is not a rule"
+        if name in always_enforced:
+            reason = "refuses in every mode"
+        errors.append(f"rule_modes in {raw.location}: {name} {reason}; rules are {', '.join(with_mode)}")
+
+
+def _modes(values: Mapping[str, Any], rules: Sequence[RuleFacts]) -> dict[str, str]:
+    modes = {}
+    for rule in rules:
+        modes[rule.name] = values["rule_modes"].get(rule.name, values["mode"])
+        if rule.always_enforced:
+            modes[rule.name] = "enforce"
+    return modes

@@ -1,0 +1,150 @@
+"""The policy in force: loaded at start, and again when its files change."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping
+from typing import Callable, NamedTuple, Optional
+
+from imagefilter.journal import writer
+from imagefilter.policy.config import ConfigError, find_files
+from imagefilter.policy.policy import Policy, Settings
+
+LOG = logging.getLogger(__name__)
+
+# A file that was written less than this many seconds ago may be half a file, which may well be a valid one.
+_SETTLING_SECONDS = 1
+
+
+class _FileStatus(NamedTuple):
+    inode: int
+    mtime_ns: int
+    size: int
+
+
+_Fingerprint = tuple[Optional[_FileStatus], ...]
+
+
+class PolicyStore:
+    """Holds the policy in force, and reloads it when its files have changed.
+
+    Only an image action asks for a check of the files, and then at most every ``reload_interval`` seconds. If a new
+    file is bad, the previous policy stays.
+    """
+
+    def __init__(self, paste: Mapping[str, str], location: str, load: Callable[[Mapping[str, str], str], Policy]):
+        """Load the policy.
+
+        :param paste: the keys of the filter's section in the paste file.
+        :param location: how to name that section in an error.
+        :param load: reads a policy; raises :class:`ConfigError`.
+        :raises ConfigError: if the policy can't be loaded.
+        """
+        self._paste = dict(paste)
+        self._location = location
+        self._read = load
+        self._lock = threading.Lock()
+        self._fingerprint = self._take_fingerprint()  # before reading: a change meanwhile is seen at the next check
+        self._checked_at = time.monotonic()
+        self.policy = self._load()
+
+    def current(self) -> Policy:
+        """Return the policy in force now, after a check of the files if one is due."""
+        is_due = time.monotonic() - self._checked_at >= self.policy.reload_interval
+        if not is_due or not self._lock.acquire(blocking=False):
+            return self.policy  # nobody waits for the thread that checks
+        try:
+            self._checked_at = time.monotonic()
+            fingerprint = self._take_fingerprint()
+            if fingerprint != self._fingerprint and not _is_settling(fingerprint):
+                self._reload(fingerprint)
+        finally:
+            self._lock.release()
+        return self.policy
+
+    def _load(self) -> Policy:
+        policy = self._read(self._paste, self._location)
+        errors = journal_errors(policy)
+        if errors:
+            raise ConfigError(errors)
+        return policy
+
+    def _reload(self, fingerprint: _Fingerprint) -> None:
+        try:
+            policy = self._load()
+            if _has_file_options(self.policy) and not _has_file_options(policy):
+                # A full disk and a dying editor leave an empty file behind, which would mean defaults for everything.
+                files = ", ".join(find_files(self._paste))
+                raise ConfigError([f"{files} no longer sets any option, which looks like an accident"])
+        except ConfigError as error:
+            LOG.error("reload failed, keeping the previous configuration: %s", error)
+        else:
+            if None in fingerprint or self._take_fingerprint() != fingerprint:
+                return  # it changed while it was read: the next check tries again
+            self.policy = policy
+            LOG.warning("the configuration was reloaded")
+            log_policy(policy)
+        self._fingerprint = fingerprint
+
+    def _take_fingerprint(self) -> _Fingerprint:
+        """Return what changes when a file does; symbolic links are followed."""
+        return tuple(_status(path) for path in find_files(self._paste))
+
+
+def journal_errors(policy: Policy) -> list[str]:
+    """Return why this process can't write the policy's journal: at most one error, worded as an option's."""
+    raw = policy.origins[""].get("audit_journal")
+    if policy.audit_journal is None or raw is None:
+        return []
+    reason = writer.why_unusable(policy.audit_journal)
+    if reason is None:
+        return []
+    return [f"audit_journal = {policy.audit_journal} in {raw.location}: {reason}"]
+
+
+def log_policy(policy: Policy) -> None:
+    """Log what is in force."""
+    if policy.audit_journal is None:
+        LOG.warning("audit_journal is not set: records go to the logger imagefilter.audit, and are as durable as it is")
+    _log_settings(policy, "all projects", policy.settings)
+    for project_id, settings in policy.projects.items():
+        _log_settings(policy, f"project {project_id}", settings)
+
+
+def _log_settings(policy: Policy, scope: str, settings: Settings) -> None:
+    not_enforced = ", ".join(f"{rule}:{mode}" for rule, mode in settings.modes.items() if mode != "enforce")
+    metadata_items: object = settings.metadata_items
+    if settings.quota_from_compute:
+        metadata_items = "the compute API's"
+    level = logging.INFO
+    if not_enforced:
+        level = logging.WARNING
+    LOG.log(
+        level,
+        "imagefilter judges %s of %s: snapshots_enabled is %s, metadata_items is %s, not enforced: %s",
+        ", ".join(policy.actions),
+        scope,
+        settings.snapshots_enabled,
+        metadata_items,
+        not_enforced or "nothing",
+    )
+
+
+def _has_file_options(policy: Policy) -> bool:
+    return any(raw.section for given in policy.origins.values() for raw in given.values())
+
+
+def _is_settling(fingerprint: _Fingerprint) -> bool:
+    now = time.time()
+    return any(abs(now - status.mtime_ns / 1e9) < _SETTLING_SECONDS for status in fingerprint if status)
+
+
+def _status(path: str) -> _FileStatus | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return _FileStatus(status.st_ino, status.st_mtime_ns, status.st_size)

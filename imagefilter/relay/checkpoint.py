@@ -1,0 +1,111 @@
+"""The relay's checkpoint: a file that holds what was done. It is replaced as a whole, and on disk before it counts."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from imagefilter.journal.position import Position
+from imagefilter.journal.writer import sync_directory
+from imagefilter.relay.counters import Series
+
+_MODE = 0o640
+_VERSION = 1
+
+
+class State(NamedTuple):
+    """How far each journal was published, and what was counted until there."""
+
+    positions: Mapping[str, Position]
+    counts: Mapping[Series, float]
+
+
+class Checkpoint:
+    """A checkpoint file, for one process at a time."""
+
+    def __init__(self, path: str) -> None:
+        """Lock the file.
+
+        :raises OSError: if it can't be locked.
+        """
+        self.path = path
+        self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise BlockingIOError(f"another relay uses the checkpoint {path}") from None
+
+    def write(self, state: State) -> None:
+        """Replace the file; when this returns, it is on disk.
+
+        :raises OSError: if it can't be written. The file is then the old one or the new one, whole.
+        """
+        temporary = f"{self.path}.tmp"
+        try:
+            _write(temporary, _encode(state))
+            os.replace(temporary, self.path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        sync_directory(self.path)
+
+    def close(self) -> None:
+        """Unlock the file."""
+        os.close(self._lock)
+
+
+def read(path: str) -> State:
+    """Read the state in a checkpoint file; it is empty if there is no file.
+
+    :raises OSError: if the file can't be read.
+    :raises ValueError: if it is not a checkpoint.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        return State({}, {})
+    try:
+        return _decode(content)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"{path} is not a checkpoint of the relay ({reason}); without it everything would be sent again"
+        ) from None
+
+
+def _encode(state: State) -> bytes:
+    # A row of counts is the name of a metric, the values of its labels, and the count.
+    counts = [[series.metric, *series.values, count] for series, count in state.counts.items()]
+    return json.dumps({"version": _VERSION, "positions": state.positions, "counts": counts}).encode()
+
+
+def _decode(content: bytes) -> State:
+    document = json.loads(content)
+    if document["version"] != _VERSION:
+        raise ValueError(f"version {document['version']} is unknown")
+    positions = {}
+    for path, position in document["positions"].items():
+        positions[path] = _decode_position(*position)
+    counts = {}
+    for metric, *values, count in document["counts"]:
+        counts[Series(str(metric), tuple(map(str, values)))] = float(count)
+    return State(positions, counts)
+
+
+def _decode_position(file: Any, offset: Any, done: Any) -> Position:
+    return Position(str(file), int(offset), dict(done))
+
+
+def _write(path: str, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)

@@ -1,0 +1,137 @@
+"""The relay's counters, and what a record adds to them: pure.
+
+Labels have values of fixed sets only, whatever a record says. None names a project, a user or a server: their number is
+without bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from imagefilter.journal.record import read_content
+from imagefilter.policy.options import MODES
+from imagefilter.request.action import ACTIONS
+from imagefilter.rules import table
+from imagefilter.rules.engine import Decision
+
+#: The value of a label where a record says nothing, or something else than it may.
+UNKNOWN = "unknown"
+
+#: Upper bounds of the buckets of request_seconds: Nova responds after its own database and messages.
+BUCKETS = ("0.05", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "10.0", "30.0", "60.0", "+Inf")
+
+#: What the compute API's response was, in CADF's words.
+OUTCOMES = ("success", "failure", UNKNOWN)
+
+#: What a record may say was decided.
+VERDICTS = tuple(decision.value for decision in Decision)
+
+_MODES = tuple(mode for mode, _ in MODES)
+
+
+class Series(NamedTuple):
+    """One counter: a metric with a value for each of its labels, in the metric's order."""
+
+    metric: str
+    values: tuple[str, ...] = ()
+
+
+class Metric(NamedTuple):
+    """Counters that have a name and labels in common; Prometheus sees ``imagefilter_<name>``."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+    def series(self, **labels: str) -> Series:
+        """Return the counter with these labels."""
+        return Series(self.name, tuple(labels[name] for name in self.labels))
+
+
+REQUESTS = Metric("requests", "Image actions that were judged.", ("action", "verdict", "rule", "mode"))
+IMAGES = Metric(
+    "images", "What the compute API responded to image actions that were let through.", ("action", "outcome")
+)
+UNRECORDED = Metric("unrecorded", "Records that the filter could not write, as later records report.")
+PUBLISHED = Metric("relay_published", "Records that the message bus confirmed.", ("journal",))
+RETRIED = Metric("relay_retried", "Failed attempts to publish a record that were repeated.")
+DEAD_LETTERED = Metric("relay_dead_lettered", "Records that the message bus refused for ever.", ("journal",))
+TORN = Metric("relay_torn", "Lines that writers left unfinished.", ("journal",))
+
+#: All that are exposed as counters.
+COUNTERS = (REQUESTS, IMAGES, UNRECORDED, PUBLISHED, RETRIED, DEAD_LETTERED, TORN)
+
+#: A histogram: for each bucket the responses that fell into it alone, and the sum of all seconds.
+SECONDS = Metric("request_seconds", "Seconds until the compute API began to respond.", ("action", "le"))
+SECONDS_SUM = Metric("request_seconds_sum", SECONDS.help, ("action",))
+
+
+def count(record: dict[str, Any]) -> Iterator[tuple[Series, float]]:
+    """Return what a record adds to which counters."""
+    try:
+        content = read_content(record)
+    except ValueError:
+        return
+    action = read_action(content)
+    if "verdict" in content:
+        yield _request(action, content), 1
+    elif "verdict_id" in content:
+        yield IMAGES.series(action=action, outcome=_one_of(record.get("outcome"), OUTCOMES)), 1
+        yield from _seconds(action, content.get("seconds"))
+    if type(content.get("unrecorded")) is int:
+        yield UNRECORDED.series(), content["unrecorded"]
+
+
+def read_action(content: dict[str, Any]) -> str:
+    """Return the action that a record is about; ``unknown`` if the filter could not read one."""
+    return _one_of(content.get("action"), ACTIONS)
+
+
+def initial_series(journals: Iterable[str]) -> list[Series]:
+    """Return the counters that exist before they first count: to Prometheus, one that begins at 1 has not increased."""
+    series = [UNRECORDED.series(), RETRIED.series()]
+    for journal in journals:
+        for metric in (PUBLISHED, DEAD_LETTERED, TORN):
+            series.append(metric.series(journal=journal))
+    series += _initial_requests()
+    for action in ACTIONS:
+        for outcome in OUTCOMES:
+            series.append(IMAGES.series(action=action, outcome=outcome))
+    return series
+
+
+def _initial_requests() -> Iterator[Series]:
+    for rule in table.rule_names():
+        for action in ACTIONS:
+            yield REQUESTS.series(action=action, verdict=Decision.DENY.value, rule=rule, mode="enforce")
+            yield REQUESTS.series(action=action, verdict=Decision.WOULD_DENY.value, rule=rule, mode="warn")
+        yield REQUESTS.series(action=UNKNOWN, verdict=Decision.DENY.value, rule=rule, mode="enforce")
+    for action in ACTIONS:
+        yield REQUESTS.series(action=action, verdict=Decision.ALLOW.value, rule="", mode="enforce")
+
+
+def _request(action: str, content: dict[str, Any]) -> Series:
+    rule = content.get("rule") or ""
+    if rule:
+        rule = _one_of(rule, table.rule_names())
+    return REQUESTS.series(
+        action=action,
+        verdict=_one_of(content["verdict"], VERDICTS),
+        rule=rule,
+        mode=_one_of(content.get("mode"), _MODES),
+    )
+
+
+def _seconds(action: str, seconds: Any) -> Iterator[tuple[Series, float]]:
+    if type(seconds) not in (int, float) or not seconds >= 0:
+        return
+    bucket = next(bound for bound in BUCKETS if seconds <= float(bound))
+    yield SECONDS.series(action=action, le=bucket), 1
+    yield SECONDS_SUM.series(action=action), seconds
+
+
+def _one_of(value: Any, allowed: Sequence[str]) -> str:
+    if value in allowed:
+        return str(value)
+    return UNKNOWN

@@ -1,0 +1,180 @@
+"""The relay's options: section ``[imagefilter_relay]`` of a config file, which may be the filter's, or nova.conf."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from oslo_config import cfg
+
+from imagefilter.policy import options
+from imagefilter.policy.config import ConfigError, RawOption, convert, read_files, select
+from imagefilter.policy.options import GROUP, PROJECT_SECTION, RELAY_GROUP
+
+OPTIONS: tuple[cfg.Opt, ...] = (
+    cfg.ListOpt(
+        "journals",
+        default=[],
+        sample_default=["/var/log/imagefilter/audit.jsonl"],
+        help="""
+The audit journals to follow: absolute paths, separated by commas. They need not exist yet. Files that were rotated away
+are read too: ``<journal>.1``, ``<journal>-20261124``, and ``.gz`` of both. ``--journal`` wins.
+""",
+    ),
+    cfg.StrOpt(
+        "transport_url",
+        secret=True,
+        sample_default="rabbit://user:password@broker:5672/",
+        help="""
+The URL of the message bus, as oslo.messaging reads it. More about the bus (TLS, quorum queues, ...) goes into
+oslo.messaging's own sections of this file, such as ``[oslo_messaging_rabbit]``. There ``amqp_durable_queues`` is true
+unless the file sets it, since a queue that is not durable is gone when its broker is restarted. Consumers must agree.
+""",
+    ),
+    cfg.StrOpt(
+        "driver",
+        default="messagingv2",
+        choices=[("messagingv2", "with oslo.messaging's envelope"), ("messaging", "without, for old consumers")],
+        help="""
+The format of the notifications.
+""",
+    ),
+    cfg.ListOpt(
+        "topics",
+        default=["notifications"],
+        help="""
+The topics to publish to. The priority is always ``info``, so that one queue holds all records and keeps their order.
+""",
+    ),
+    cfg.IntOpt(
+        "retries",
+        default=5,
+        min=1,
+        help="""
+How often to try a record that the bus refuses because of the record itself (it is too large, say) before it goes to the
+dead letters; with ``--once`` also how often to try a bus that can't be reached before the relay gives up. Without
+``--once`` a bus that can't be reached, refuses the credentials or has no room is tried for ever, and records wait in
+the journal.
+""",
+    ),
+    cfg.StrOpt(
+        "checkpoint",
+        default="/var/lib/imagefilter/relay.json",
+        help="""
+The file that keeps what the bus has confirmed, and the counters. Its directory must exist and be writable.
+""",
+    ),
+    cfg.StrOpt(
+        "dead_letters",
+        default="/var/lib/imagefilter/dead-letters.jsonl",
+        help="""
+The file for records that the bus refuses for ever, as they are in the journal. When the reason is gone,
+``imagefilter relay --once --journal <this file>`` sends them.
+""",
+    ),
+    cfg.StrOpt(
+        "listen_address",
+        default="127.0.0.1",
+        help="""
+The address that ``/metrics`` and ``/healthcheck`` are served on. There is no password: everybody who can reach the
+address may ask.
+""",
+    ),
+    cfg.PortOpt(
+        "listen_port",
+        default=9784,
+        help="""
+The port that ``/metrics`` and ``/healthcheck`` are served on; with 0 they are not served.
+""",
+    ),
+    cfg.IntOpt(
+        "max_lag",
+        default=300,
+        min=1,
+        help="""
+``/healthcheck`` responds 503 if the oldest record that is not published yet is older than this, in seconds.
+""",
+    ),
+)
+
+
+class Settings(NamedTuple):
+    """The relay's options."""
+
+    journals: list[str]
+    transport_url: str | None
+    driver: str
+    topics: list[str]
+    retries: int
+    checkpoint: str
+    dead_letters: str
+    listen_address: str
+    listen_port: int
+    max_lag: int
+    config_file: str | None
+
+
+def load(config_file: str | None, journals: Sequence[str] = (), dry_run: bool = False) -> Settings:
+    """Read the options.
+
+    :param journals: instead of those in the file.
+    :param dry_run: nothing will be published or kept, so no bus is needed.
+    :raises ConfigError: for all errors, in one message.
+    """
+    errors: list[str] = []
+    given = select(_read(config_file, errors), OPTIONS, errors)
+    values = convert(given, OPTIONS, errors)
+    values["journals"] = list(dict.fromkeys(journals or values["journals"]))
+    errors += _find_missing(values, config_file, dry_run)
+    if errors:
+        raise ConfigError(list(dict.fromkeys(errors)))
+    return Settings(config_file=config_file, **values)
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """Return the filter's and the relay's options for oslo-config-generator and -validator.
+
+    This is the entry point ``oslo.config.opts``. One file may hold the options of both, so both are in one list.
+    """
+    groups = options.list_opts()
+    groups.append((RELAY_GROUP, [copy.deepcopy(option) for option in OPTIONS]))
+    return groups
+
+
+def _read(config_file: str | None, errors: list[str]) -> list[RawOption]:
+    if config_file is None:
+        return []
+    raw_options = []
+    for raw in read_files({"oslo_config_file": config_file}, _is_relay_section, errors):
+        if raw.section == RELAY_GROUP:
+            raw_options.append(raw)
+        else:
+            errors.append(f"{raw.location}: unknown section")
+    return raw_options
+
+
+def _is_relay_section(section: str) -> bool:
+    """Return whether a section is for the relay to judge: its own, and misspelt ones, but not the filter's."""
+    is_filter_section = section == GROUP or section.startswith(PROJECT_SECTION)
+    return section.lower().startswith(GROUP) and not is_filter_section
+
+
+def _find_missing(values: Mapping[str, Any], config_file: str | None, dry_run: bool) -> list[str]:
+    location = "no config file is given"
+    if config_file:
+        location = f"section [{RELAY_GROUP}] of {config_file}"
+    errors = []
+    if not values["journals"]:
+        errors.append(f"no journal to follow: set journals, or use --journal ({location})")
+    paths = list(values["journals"])
+    paths += [values["checkpoint"], values["dead_letters"]]
+    for path in paths:
+        if not os.path.isabs(path):
+            errors.append(f"{path} is not an absolute path ({location})")
+    if not values["transport_url"] and not dry_run:
+        errors.append(f"transport_url is not set ({location}): it names the bus to publish to; --dry-run needs none")
+    if not values["topics"]:
+        errors.append(f"topics is empty ({location})")
+    return errors

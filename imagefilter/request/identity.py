@@ -1,0 +1,125 @@
+"""Who asks: the identity behind a request, and who vouches for it.
+
+A client can send any header, so identity headers are believed only behind keystonemiddleware's ``auth_token``,
+which removes the client's own copies. Its mark is an environ key without ``HTTP_``: no client can send that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+_ID_HEADERS = {
+    "user_id": "HTTP_X_USER_ID",
+    "project_id": "HTTP_X_PROJECT_ID",
+    "roles": "HTTP_X_ROLES",
+}
+_NAME_HEADERS = {
+    "user_name": "HTTP_X_USER_NAME",
+    "user_domain_id": "HTTP_X_USER_DOMAIN_ID",
+    "user_domain_name": "HTTP_X_USER_DOMAIN_NAME",
+    "project_name": "HTTP_X_PROJECT_NAME",
+    "project_domain_id": "HTTP_X_PROJECT_DOMAIN_ID",
+    "project_domain_name": "HTTP_X_PROJECT_DOMAIN_NAME",
+}
+_DOMAIN_IDS = ("user_domain_id", "project_domain_id")
+
+
+class Identity(NamedTuple):
+    """The identity behind a request.
+
+    ``authenticated``: somebody other than the client vouches for it (Nova's context or ``auth_token``). Otherwise
+    user, project and roles are empty: the client's own headers count for nothing.
+    ``has_token``: authenticated, or the client sent a token for somebody behind the filter to validate.
+    """
+
+    user_id: str | None
+    project_id: str | None
+    roles: frozenset[str]  # in lower case, as oslo.policy compares them
+    authenticated: bool
+    has_token: bool
+    address: str
+    request_id: str
+
+
+def identify(environ: WSGIEnvironment) -> Identity:
+    """Read the identity behind a request out of its WSGI environ."""
+    # auth_token sets this with delay_auth_decision: a token was sent, and it is invalid.
+    is_invalid = environ.get("HTTP_X_IDENTITY_STATUS") == "Invalid"
+    context = environ.get("nova.context")
+    if context is not None:
+        return _of_context(environ, context, not is_invalid)
+    if _has_auth_token(environ) and not is_invalid:
+        return _of_auth_token(environ)
+    # auth_token itself reads a token from either header.
+    token = environ.get("HTTP_X_AUTH_TOKEN") or environ.get("HTTP_X_STORAGE_TOKEN")
+    return Identity(
+        user_id=None,
+        project_id=None,
+        roles=frozenset(),
+        authenticated=False,
+        has_token=bool(token) and not is_invalid,
+        address=environ.get("REMOTE_ADDR", ""),
+        request_id=environ.get("openstack.request_id", ""),
+    )
+
+
+def read_names(environ: WSGIEnvironment, identity: Identity) -> dict[str, str]:
+    """Return the names and domains of an authenticated identity, for its records. Nothing is judged by them."""
+    if not identity.authenticated:
+        return {}
+    names: dict[str, str] = {}
+    # Without auth_token, or for another user than its own, the names in the headers may be the client's.
+    if _has_auth_token(environ) and environ["HTTP_X_USER_ID"] == identity.user_id:
+        names = _read_headers(environ, _NAME_HEADERS)
+    context = environ.get("nova.context")
+    for name in _DOMAIN_IDS:
+        domain_id = getattr(context, name, None)
+        if domain_id:
+            names[name] = domain_id
+    return names
+
+
+def read_claims(environ: WSGIEnvironment, identity: Identity) -> dict[str, str]:
+    """Return what an unauthenticated client claims about itself in headers, for the record alone."""
+    if identity.authenticated:
+        return {}
+    return _read_headers(environ, {**_ID_HEADERS, **_NAME_HEADERS})
+
+
+def _of_context(environ: WSGIEnvironment, context: Any, has_token: bool) -> Identity:
+    return Identity(
+        user_id=context.user_id,
+        project_id=context.project_id,
+        roles=frozenset(map(str.lower, context.roles or ())),
+        authenticated=True,
+        has_token=has_token,
+        address=environ.get("REMOTE_ADDR", ""),
+        request_id=environ.get("openstack.request_id", ""),
+    )
+
+
+def _of_auth_token(environ: WSGIEnvironment) -> Identity:
+    roles = {role.strip().lower() for role in environ.get("HTTP_X_ROLES", "").split(",")}
+    return Identity(
+        user_id=environ["HTTP_X_USER_ID"],
+        project_id=environ.get("HTTP_X_PROJECT_ID"),
+        roles=frozenset(roles - {""}),
+        authenticated=True,
+        has_token=True,
+        address=environ.get("REMOTE_ADDR", ""),
+        request_id=environ.get("openstack.request_id", ""),
+    )
+
+
+def _has_auth_token(environ: WSGIEnvironment) -> bool:
+    """Return whether auth_token saw a user: it leaves ``keystone.token_auth`` behind even if no token was sent."""
+    was_there = "keystone.token_auth" in environ or "keystone.token_info" in environ
+    return was_there and bool(environ.get("HTTP_X_USER_ID"))
+
+
+def _read_headers(environ: WSGIEnvironment, headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: environ[key] for name, key in headers.items() if environ.get(key)}

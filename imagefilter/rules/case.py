@@ -1,0 +1,58 @@
+"""What a rule function gets and what it returns."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from imagefilter.policy.context import RequestContext
+from imagefilter.policy.policy import Policy, Settings
+from imagefilter.request.action import ImageAction
+from imagefilter.request.identity import Identity
+
+
+class LookupFailed(Exception):
+    """The API that was asked did not answer the question."""
+
+
+class NotAuthenticated(Exception):
+    """The compute API rejects the caller's token: its answer to the question is its answer to the caller."""
+
+
+class Lookups(Protocol):
+    """Questions to the APIs around the filter, about one request and as its caller; asked only if a rule needs one."""
+
+    def metadata_items(self) -> int:
+        """Return the project's own quota of metadata items in the compute API; -1 is no limit.
+
+        :raises LookupFailed: if it could not be looked up.
+        :raises NotAuthenticated: if the compute API responds 401.
+        """
+
+
+class Case(NamedTuple):
+    """What a rule may look at."""
+
+    action: ImageAction
+    identity: Identity
+    project_id: str | None
+    settings: Settings
+    policy: Policy
+    metadata: dict[str, Any]  # empty if they are not an object: reporting that is up to the rule metadata-type
+    lookups: Lookups
+
+
+class Refusal(NamedTuple):
+    """Why a rule refuses a request."""
+
+    message: str  # for the client
+    status: int | None = None  # None: the rule's own
+    limit: int | None = None  # of the quota that was exceeded
+    usage: int | None = None
+
+
+def build_case(context: RequestContext, lookups: Lookups) -> Case:
+    """Hand a request to the rules."""
+    metadata = context.action.metadata
+    if type(metadata) is not dict:
+        metadata = {}
+    return Case(*context, metadata=metadata, lookups=lookups)

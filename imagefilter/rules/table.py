@@ -1,0 +1,223 @@
+"""The one table of rules, in judging order.
+
+Modes, exemptions, ``explain``, ``replay``, metrics, the sample and the documentation's table derive from it. To add an
+operator's rule: a row here, its function in :mod:`imagefilter.rules.operator`, and its option in
+:mod:`imagefilter.policy.options`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Callable, NamedTuple
+
+from imagefilter.policy import policy
+from imagefilter.policy.policy import Policy
+from imagefilter.rules import contract, operator
+from imagefilter.rules.case import Case, Refusal
+
+
+class Part(enum.Enum):
+    """A part of a request that a rule reads. Records need not hold all of them, so ``replay`` asks."""
+
+    IDENTITY = "identity"
+    MEDIA_TYPE = "media type"
+    BODY = "body"
+    PATH = "path"
+    NAME_LENGTH = "length of the image name"
+    NAME = "image name"
+    METADATA_TYPE = "type of the metadata"
+    METADATA_COUNT = "number of metadata items"
+    METADATA_KEYS = "metadata keys"
+    METADATA_VALUES = "metadata values"
+
+
+#: What the client says of the image to be made. A ``shelve`` has none of it.
+IMAGE_PARTS = frozenset(
+    (
+        Part.NAME_LENGTH,
+        Part.NAME,
+        Part.METADATA_TYPE,
+        Part.METADATA_COUNT,
+        Part.METADATA_KEYS,
+        Part.METADATA_VALUES,
+    )
+)
+
+
+class Rule(NamedTuple):
+    """A row of the table."""
+
+    name: str
+    status: int  # of the refusal, unless it has its own
+    check: Callable[[Case], Refusal | None]
+    reads: Part
+    summary: str  # the client's message, for the documentation
+    options: tuple[str, ...] = ()  # that decide what it refuses
+    exemptible: bool = False  # callers with one of exempt_roles are not bound by it
+    always_enforced: bool = False  # refuses in every mode; nothing else can be judged then
+    needs_lookup: bool = False  # may ask an API around the filter
+
+    @property
+    def reads_image(self) -> bool:
+        """Whether it is about the name or the metadata of the image."""
+        return self.reads in IMAGE_PARTS
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        name="token",
+        status=401,
+        check=contract.token,
+        reads=Part.IDENTITY,
+        summary="The request you have made requires authentication.",
+        always_enforced=True,
+    ),
+    Rule(
+        name="content-type",
+        status=400,
+        check=contract.content_type,
+        reads=Part.MEDIA_TYPE,
+        summary="There is no such action: None",
+        always_enforced=True,
+    ),
+    Rule(
+        name="body",
+        status=400,
+        check=contract.body,
+        reads=Part.BODY,
+        summary="Malformed request body",
+        always_enforced=True,
+    ),
+    Rule(
+        name="project-id",
+        status=404,
+        check=contract.project_id,
+        reads=Part.PATH,
+        summary="The resource could not be found.",
+    ),
+    Rule(
+        name="project",
+        status=400,
+        check=contract.project,
+        reads=Part.PATH,
+        summary="Malformed request URL: URL's project_id '…' doesn't match Context's project_id '…'",
+    ),
+    Rule(
+        name="project-unknown",
+        status=403,
+        check=contract.project_unknown,
+        reads=Part.IDENTITY,
+        summary="The project of the request could not be determined, so no policy applies to it",
+    ),
+    Rule(
+        name="server",
+        status=404,
+        check=contract.server,
+        reads=Part.PATH,
+        summary="Instance … could not be found.",
+    ),
+    Rule(
+        name="snapshots-enabled",
+        status=400,
+        check=contract.snapshots_enabled,
+        reads=Part.IDENTITY,
+        summary="Instance snapshots are not permitted at this time.",
+        options=("snapshots_enabled",),
+        exemptible=True,
+    ),
+    Rule(
+        name="name-required",
+        status=400,
+        check=contract.name_required,
+        reads=Part.NAME_LENGTH,
+        summary="createImage entity requires name attribute",
+    ),
+    Rule(
+        name="name-format",
+        status=400,
+        check=contract.name_format,
+        reads=Part.NAME_LENGTH,
+        summary="The name must be text of 1 to 255 characters, or a number of 1 to 255 digits; found …",
+    ),
+    Rule(
+        name="metadata-type",
+        status=400,
+        check=contract.metadata_type,
+        reads=Part.METADATA_TYPE,
+        summary="Invalid image metadata",
+    ),
+    Rule(
+        name="metadata-quota",
+        status=403,
+        check=contract.metadata_quota,
+        reads=Part.METADATA_COUNT,
+        summary="Image metadata limit exceeded",
+        options=("metadata_items", "metadata_items_source"),
+        exemptible=True,
+        needs_lookup=True,
+    ),
+    Rule(
+        name="metadata-key-blank",
+        status=400,
+        check=contract.metadata_key_blank,
+        reads=Part.METADATA_KEYS,
+        summary="Image metadata key cannot be blank",
+    ),
+    Rule(
+        name="metadata-key-length",
+        status=400,
+        check=contract.metadata_key_length,
+        reads=Part.METADATA_KEYS,
+        summary="Image metadata key too long",
+    ),
+    Rule(
+        name="metadata-value",
+        status=400,
+        check=contract.metadata_value,
+        reads=Part.METADATA_VALUES,
+        summary="The value of image metadata key '…' must be text of at most 65535 bytes; found …",
+    ),
+    Rule(
+        name="name-pattern",
+        status=403,
+        check=operator.name_pattern,
+        reads=Part.NAME,
+        summary="The image name '…' does not match the pattern '…' (name-pattern)",
+        options=("name_pattern",),
+        exemptible=True,
+    ),
+    Rule(
+        name="metadata-required",
+        status=403,
+        check=operator.metadata_required,
+        reads=Part.METADATA_KEYS,
+        summary="Image metadata must hold the key '…' (metadata-required)",
+        options=("metadata_required",),
+        exemptible=True,
+    ),
+    Rule(
+        name="metadata-reserved",
+        status=403,
+        check=operator.metadata_reserved,
+        reads=Part.METADATA_KEYS,
+        summary="Image metadata key '…' is reserved (metadata-reserved)",
+        options=("metadata_reserved",),
+        exemptible=True,
+    ),
+)
+
+
+def rule_names() -> tuple[str, ...]:
+    """Return the names of all rules, in judging order."""
+    return tuple(rule.name for rule in RULES)
+
+
+def load_policy(paste: Mapping[str, str], location: str = "the paste section") -> Policy:
+    """Read the options of one filter, with a mode for each rule of this table.
+
+    :param paste: the keys of the filter's section in the paste file.
+    :param location: how to name that section in an error.
+    :raises ConfigError: for every error, in one message.
+    """
+    return policy.load(paste, location, RULES)
