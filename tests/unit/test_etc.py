@@ -1,8 +1,9 @@
-"""What stands in etc/ and in the README is current, and is what the tests run."""
+"""The files in etc/ and the examples in the README are current, and are those that the tests run."""
 
 from __future__ import annotations
 
 import configparser
+import re
 import subprocess
 import sys
 import textwrap
@@ -10,81 +11,90 @@ from pathlib import Path
 
 import pytest
 
-from imagefilter.options import OPTIONS
-from imagefilter.policy import Policy, load
+import imagefilter
+from imagefilter.policy.options import OPTIONS
+from imagefilter.policy.policy import Policy
+from imagefilter.rules.table import load_policy
+from tests.paths import ETC, ROOT
 
-ROOT = Path(__file__).parents[2]
-ETC = ROOT / "etc" / "imagefilter"
+SAMPLE = ETC / "imagefilter.conf.sample"
+README = (ROOT / "README.md").read_text()
+
+# Older Pythons get older releases of them, which word the sample otherwise and can't find their own version.
+oslo_config_tools = pytest.mark.skipif(sys.version_info < (3, 11), reason="oslo.config's tools of this Python are old")
 
 
 def tool(name: str) -> str:
+    """Return the path of a command in this virtualenv."""
     return str(Path(sys.executable).parent / name)
 
 
-# On older Pythons these are of older releases: they word the sample otherwise, and can't find their own version.
-oslo_config_tools = pytest.mark.skipif(sys.version_info < (3, 11), reason="oslo.config's tools of this Python are old")
+def without_origins(policy: Policy) -> Policy:
+    """Return a policy that compares equal to others that judge alike, wherever their options were given."""
+    return policy._replace(origins={})
 
 
 @oslo_config_tools
 def test_the_sample_is_current(tmp_path: Path) -> None:
-    made = tmp_path / "sample"
+    generated = tmp_path / "sample"
     config = ETC / "config-generator.conf"
     subprocess.run(
-        [tool("oslo-config-generator"), "--config-file", config, "--output-file", made], check=True, cwd=ROOT
+        [tool("oslo-config-generator"), "--config-file", config, "--output-file", generated], check=True, cwd=ROOT
     )
-    assert made.read_text() == (ETC / "imagefilter.conf.sample").read_text()
+    assert generated.read_text() == SAMPLE.read_text()
 
 
 def test_the_sample_loads_and_changes_nothing() -> None:
-    sample = {"oslo_config_project": "imagefilter", "oslo_config_file": str(ETC / "imagefilter.conf.sample")}
-    assert same(load(sample), load({}))
+    sample = {"oslo_config_project": "imagefilter", "oslo_config_file": str(SAMPLE)}
+    assert without_origins(load_policy(sample)) == without_origins(load_policy({}))
 
 
-def same(one: Policy, other: Policy) -> bool:
-    """Whether two policies judge alike, wherever their options were given."""
-    return one._replace(origins={}) == other._replace(origins={})
+def set_all(sample: str) -> str:
+    """Return a sample with all its defaults set, without the options for which it has an example instead."""
+    lines = []
+    for line in sample.split("\n"):
+        if any(example in line for example in ("<None>", "rule_modes", "audit_journal")):
+            continue
+        is_option = re.match(r"#\S.* = ", line)
+        lines.append(line.removeprefix("#") if is_option else line)
+    return "\n".join(lines)
 
 
 @oslo_config_tools
 def test_the_validator_accepts_a_file_that_sets_everything(tmp_path: Path) -> None:
-    text = (ETC / "imagefilter.conf.sample").read_text()
-    lines = [
-        line[1:] if line.startswith("#") and " = " in line and line[1] != " " else line for line in text.split("\n")
-    ]
-    given = tmp_path / "imagefilter.conf"
-    examples = ("<None>", "rule_modes", "audit_journal")  # for these the sample shows no default
-    given.write_text("\n".join(line for line in lines if not any(example in line for example in examples)))
-    assert "metadata_items = 128" in given.read_text()
-    command = [tool("oslo-config-validator"), "--namespace", "imagefilter", "--input-file", str(given)]
+    path = tmp_path / "imagefilter.conf"
+    path.write_text(set_all(SAMPLE.read_text()))
+    assert "metadata_items = 128" in path.read_text()
+    command = [tool("oslo-config-validator"), "--namespace", "imagefilter", "--input-file", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert same(load({"oslo_config_file": str(given)}), load({}))
+    assert without_origins(load_policy({"oslo_config_file": str(path)})) == without_origins(load_policy({}))
 
 
 def test_the_readme_lists_every_option() -> None:
-    readme = (ROOT / "README.md").read_text()
-    manual = sys.modules["imagefilter"].__doc__ or ""
     for option in OPTIONS:
-        assert f"| `{option.name}` |" in readme
-        assert f"* ``{option.name}``" in manual
+        assert f"| `{option.name}` |" in README
+
+
+def test_the_packages_docstring_lists_every_option() -> None:
+    for option in OPTIONS:
+        assert f"* ``{option.name}``" in (imagefilter.__doc__ or "")
 
 
 def test_the_readmes_example_loads(tmp_path: Path) -> None:
-    readme = (ROOT / "README.md").read_text()
-    example = readme[readme.index("    [imagefilter]\n") : readme.index("What counts, from weak to strong")]
+    example = README[README.index("    [imagefilter]\n") : README.index("What counts, from weak to strong")]
     path = tmp_path / "imagefilter.conf"
     path.write_text(textwrap.dedent(example))
-    policy = load({"oslo_config_file": str(path)})
-    assert policy.settings.quota_of_compute
-    assert len(policy.projects) == 2
-    assert [each.metadata_items for each in policy.projects.values() if not each.quota_of_compute] == [10]
+    policy = load_policy({"oslo_config_file": str(path)})
+    assert policy.settings.quota_from_compute
+    quotas = [(settings.quota_from_compute, settings.metadata_items) for settings in policy.projects.values()]
+    assert sorted(quotas) == [(False, 10), (True, 128)]
 
 
 def test_the_readme_shows_the_paste_file_that_is_shipped() -> None:
     parser = configparser.RawConfigParser()
     parser.read(ETC / "api-paste.ini")
-    readme = (ROOT / "README.md").read_text()
     for section in parser.sections():
-        assert f"    [{section}]\n" in readme
+        assert f"    [{section}]\n" in README
         for key, value in parser.items(section):
-            assert f"    {key} = {value}\n" in readme
+            assert f"    {key} = {value}\n" in README

@@ -1,24 +1,24 @@
-"""The releases of Nova that are tested are those that docs/novas.md tells of."""
+"""The tested releases of Nova are those in docs/novas.md."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.paths import DOCS, ROOT
 
 
-def releases_of(makefile: str) -> list[str]:
+def read_releases(makefile: str) -> list[str]:
+    """Return the releases that a Makefile lists."""
     [line] = re.findall(r"^NOVAS = (.+)$", makefile, re.MULTILINE)
     releases: list[str] = line.split()
     return releases
 
 
-RELEASES = releases_of((ROOT / "Makefile").read_text())
+RELEASES = read_releases((ROOT / "Makefile").read_text())
 
 
 def test_the_page_has_a_row_for_each_release() -> None:
-    rows = re.findall(r"^\| ([0-9]+\.[0-9.]+) ", (ROOT / "docs" / "novas.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| ([0-9]+\.[0-9.]+) ", (DOCS / "novas.md").read_text(), re.MULTILINE)
     assert rows == RELEASES
 
 
@@ -31,7 +31,7 @@ def test_each_release_has_its_constraints_and_its_pythons() -> None:
     assert f"nova=={RELEASES[0]}" in (ROOT / "tests" / "constraints.txt").read_text().splitlines()
 
 
-def test_what_ci_runs_is_among_them() -> None:
-    run = re.findall(r"test-nova NOVA=(\S+)", (ROOT / ".ci" / "run").read_text())
-    assert run
-    assert set(run) <= set(RELEASES)
+def test_ci_runs_only_releases_of_the_list() -> None:
+    releases = re.findall(r"test-nova NOVA=(\S+)", (ROOT / ".ci" / "run").read_text())
+    assert releases
+    assert set(releases) <= set(RELEASES)

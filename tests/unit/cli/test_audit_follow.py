@@ -1,0 +1,89 @@
+"""``imagefilter audit follow``: records as they are written."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("cliff")
+
+from imagefilter.cli.audit_follow import sentence
+from tests.cases import image
+from tests.unit.journal_fixtures import Writer
+
+# A shell that runs these tests in the background ignores SIGINT, and its children inherit that.
+HEED_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+FOLLOW = [sys.executable, "-c", HEED_SIGINT + "from imagefilter.cli import main; main()", "audit", "follow"]
+
+
+@pytest.fixture
+def follow(writer: Writer) -> Iterator[Any]:
+    """Start the command, and wait until it follows the journal."""
+    processes: list[subprocess.Popen[str]] = []
+    timers: list[threading.Timer] = []
+
+    def start(*args: object) -> subprocess.Popen[str]:
+        command = [str(arg) for arg in (*FOLLOW, "--journal", writer.path, *args)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        processes.append(process)
+        timers.append(threading.Timer(90, process.kill))  # no test waits for a line for ever
+        timers[-1].start()
+        assert process.stderr
+        assert process.stderr.readline() == f"following {writer.path}; Ctrl-C ends it\n"
+        return process
+
+    yield start
+    for process, timer in zip(processes, timers):
+        timer.cancel()
+        process.kill()
+        process.communicate()
+
+
+def read_lines(process: Any, count: int) -> list[str]:
+    return [process.stdout.readline().rstrip("\n") for _ in range(count)]
+
+
+def test_follows_through_rotation(writer: Writer, follow: Any) -> None:
+    old = writer.post(image("old"))
+    process = follow("--all")
+    assert old in read_lines(process, 2)[0]
+    new = writer.post(image("N0"))
+    assert read_lines(process, 1)[0].split("  ")[1:3] == ["deny", "name-pattern"]
+    writer.rotate(".1")
+    after = writer.post(image("after"))
+    verdict, outcome = read_lines(process, 2)
+    assert (after in verdict, "allow" in verdict, "response  202" in outcome) == (True, True, True)
+    assert new not in verdict + outcome
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+
+
+def test_begins_at_the_end_and_filters(writer: Writer, ids: dict[str, str], follow: Any) -> None:
+    process = follow("--json", "--verdict", "would_deny")
+    writer.post(image("good"))
+    writer.post(image("N0"))
+    request = writer.post(image("warned", {"owner": "me"}))
+    verdict, outcome = map(json.loads, read_lines(process, 2))
+    assert verdict["initiator"]["request_id"] == request
+    assert outcome["attachments"][0]["content"]["verdict_id"] == verdict["id"]
+
+
+def test_prints_torn_lines_and_skips_other_records(writer: Writer, follow: Any) -> None:
+    writer.path.write_text('{"id": \n{"id": "x"}\n{"id": "y", "attachments": []}\n')
+    request = writer.post(image("good"))
+    torn, verdict = read_lines(follow("--all"), 2)
+    assert torn == "(a torn line)"
+    assert request in verdict
+
+
+def test_texts_of_clients_do_not_control_the_terminal(writer: Writer) -> None:
+    writer.post(image("\x1b[2J\x07\u202egood\n"), HTTP_USER_AGENT="\x1b]0;x\x07")
+    for record in writer.records():
+        assert sentence(record).isprintable()

@@ -1,0 +1,206 @@
+"""``imagefilter audit replay``: recorded requests are judged as the filter would judge them under the new policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+pytest.importorskip("cliff")
+pytest.importorskip("duckdb")
+
+from imagefilter.cli._options import FixedLookups
+from imagefilter.cli._recorded import COLUMNS
+from imagefilter.cli.audit_replay import Replayed, replay
+from imagefilter.journal.history import History
+from imagefilter.journal.record import read_content
+from imagefilter.rules.table import load_policy
+from tests.cases import CASES, SERVER, backup, image, items
+from tests.unit.journal_fixtures import Run, Writer
+
+Verdict = tuple[str, str]
+
+NOT_JUDGED: Verdict = ("not judged", "")
+
+POLICIES: list[Mapping[str, str]] = [
+    {},
+    {"snapshots_enabled": "no"},
+    {"mode": "warn"},
+    {"mode": "off"},
+    {"name_pattern": "[a-z]*", "metadata_required": "k"},
+    {"metadata_items": "2", "metadata_reserved": "k, key*"},
+    {"exempt_roles": "member", "metadata_items": "0", "snapshots_enabled": "no"},
+    {"actions": "createBackup,shelve", "rule_modes": "name-format:off,metadata-value:warn,server:off"},
+]
+
+
+def record_cases(path: Path, options: Mapping[str, str]) -> dict[str, Verdict]:
+    """Send the whole case table through the filter; return the recorded verdicts, by the case's id."""
+    writer = Writer(path, **options)
+    for case in CASES:
+        environ = {"CONTENT_TYPE": case.headers.get("Content-Type", ""), "openstack.request_id": case.id}
+        writer.post(case.body, target="/v2.1" + case.path.format(server=SERVER), **environ)
+    verdicts = {}
+    for record in writer.records():
+        content = read_content(record)
+        if record["eventType"] == "control":
+            verdicts[record["initiator"]["request_id"]] = (content["verdict"], content["rule"] or "")
+    return verdicts
+
+
+def replay_journal(path: Path, options: Mapping[str, str]) -> list[Replayed]:
+    history = History([str(path)])
+    history.load(COLUMNS)
+    return list(replay(history, load_policy(options), FixedLookups(128)))
+
+
+def verdict_of(replayed: Replayed) -> Verdict:
+    if replayed.now is None:
+        return NOT_JUDGED
+    return replayed.now.decision.value, replayed.now.rule
+
+
+@pytest.fixture(scope="module", params=["full", "keys", "none"])
+def audit_metadata(request: pytest.FixtureRequest) -> str:
+    """What of the metadata was recorded."""
+    option: str = request.param
+    return option
+
+
+@pytest.fixture(scope="module")
+def recorded(audit_metadata: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Record the whole case table."""
+    path = tmp_path_factory.mktemp(audit_metadata) / "audit.jsonl"
+    record_cases(path, {"audit_metadata": audit_metadata})
+    return path
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, str]], dict[str, Verdict]]:
+    """Return the filter's verdicts on the case table under a policy; each policy is tried once."""
+    verdicts: dict[str, dict[str, Verdict]] = {}
+
+    def expected(options: Mapping[str, str]) -> dict[str, Verdict]:
+        if str(options) not in verdicts:
+            verdicts[str(options)] = record_cases(tmp_path_factory.mktemp("new") / "audit.jsonl", options)
+        return verdicts[str(options)]
+
+    return expected
+
+
+SHARES = {"full": 0.8, "keys": 0.6, "none": 0.3}
+
+
+@pytest.mark.parametrize("new", POLICIES, ids=str)
+def test_certain_verdicts_are_those_of_the_filter(
+    recorded: Path, audit_metadata: str, new: Mapping[str, str], expected: Any
+) -> None:
+    certain = [item for item in replay_journal(recorded, new) if item.is_certain]
+    for item in certain:
+        verdict = expected(new).get(item.then["request_id"], NOT_JUDGED)
+        is_assumed = verdict[1] == "metadata-value" and "metadata-value" in item.unknown
+        assert is_assumed or verdict_of(item) == verdict, item.then
+    assert len(certain) > len(expected(new)) * SHARES[audit_metadata]
+
+
+@pytest.mark.parametrize("audit_metadata", ["full"], indirect=True)
+@pytest.mark.parametrize("new", POLICIES, ids=str)
+def test_a_verdict_is_uncertain_only_if_something_is_missing(recorded: Path, new: Mapping[str, str]) -> None:
+    for item in replay_journal(recorded, new):
+        assert item.is_certain or item.then["truncated"]
+
+
+@pytest.fixture
+def run_replay(tmp_path: Path, run: Any) -> Callable[..., Run]:
+    """Replay a journal under a new policy."""
+
+    def run_replay(journal: Path, options: str, *args: object) -> Run:
+        config = tmp_path / "new.conf"
+        config.write_text(f"[imagefilter]\n{options}\n")
+        replayed: Run = run("audit", "replay", "-f", "json", "--config", config, "--journal", journal, *args)
+        return replayed
+
+    return run_replay
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Writer:
+    """A journal of four requests."""
+    writer = Writer(tmp_path / "audit.jsonl", metadata_items="5")
+    writer.post(image("nightly-1", items(2)))
+    writer.post(image("mine", items(3)))
+    writer.post(image("many", items(9)))
+    writer.post(backup(name="weekly-1"))
+    return writer
+
+
+def test_lists_what_would_be_judged_differently(writer: Writer, run_replay: Any) -> None:
+    replayed = run_replay(writer.path, "name_pattern = [a-z]+-[0-9]+\nmetadata_items = 10")
+    assert replayed.status == 1
+    assert [(row["Image Name"], row["Then"], row["Now"]) for row in replayed.rows] == [
+        ("mine", "allow", "deny (name-pattern)"),
+        ("many", "deny (metadata-quota)", "deny (name-pattern)"),
+    ]
+    assert "4 requests replayed, 2 would be judged differently\n" in replayed.err
+    assert "  1: allow -> deny (name-pattern)\n" in replayed.err
+    assumption = "metadata-value was not judged again in 3, and assumed to hold: what it reads was not recorded"
+    assert assumption in replayed.err
+
+
+def test_lists_nothing_if_no_verdict_differs(writer: Writer, run_replay: Any) -> None:
+    replayed = run_replay(writer.path, "metadata_items = 6")
+    assert (replayed.status, replayed.rows) == (0, [])
+    assert "4 requests replayed, 0 would be judged differently\n" in replayed.err
+
+
+def test_lists_actions_that_are_no_longer_judged(writer: Writer, run_replay: Any) -> None:
+    replayed = run_replay(writer.path, "actions = createImage\nmetadata_items = 5")
+    assert [(row["Image Name"], row["Now"]) for row in replayed.rows] == [("weekly-1", "not judged")]
+
+
+def test_filters(writer: Writer, run_replay: Any) -> None:
+    replayed = run_replay(writer.path, "snapshots_enabled = no", "--action", "createBackup", "--since", "1h")
+    assert [row["Image Name"] for row in replayed.rows] == ["weekly-1"]
+
+
+def test_the_given_quota_stands_for_the_compute_api_s(writer: Writer, run_replay: Any) -> None:
+    replayed = run_replay(writer.path, "metadata_items_source = compute", "--quota", 2)
+    assert {row["Image Name"]: row["Now"] for row in replayed.rows} == {"mine": "deny (metadata-quota)"}
+    replayed = run_replay(writer.path, "metadata_items_source = compute")
+    assert {row["Image Name"]: row["Now"] for row in replayed.rows} == {"many": "allow"}
+
+
+def test_reports_uncertain_verdicts(tmp_path: Path, run_replay: Any) -> None:
+    writer = Writer(tmp_path / "audit.jsonl", audit_metadata="none")
+    writer.post(image("a", {"k": 5}))
+    writer.post(image("b", {"k": "v"}))
+    replayed = run_replay(writer.path, "metadata_required = k")
+    assert replayed.rows == []
+    assert "2 requests replayed, 0 would be judged differently\n" in replayed.err
+    assert "2 are uncertain: a rule that may decide reads what was not recorded\n" in replayed.err
+    assert "metadata-required was not judged again in 2" in replayed.err
+
+
+def test_a_truncated_name_keeps_its_length(tmp_path: Path, run_replay: Any) -> None:
+    writer = Writer(tmp_path / "audit.jsonl", mode="off")
+    writer.post(image("n" * 256))
+    replayed = run_replay(writer.path, "name_pattern = n+")
+    assert [row["Now"] for row in replayed.rows] == ["deny (name-format)"]
+    assert "name-pattern was not judged again in 1: what it reads was not recorded, or truncated" in replayed.err
+
+
+def test_a_truncated_path_is_not_judged_again(tmp_path: Path, run_replay: Any) -> None:
+    writer = Writer(tmp_path / "audit.jsonl", actions="shelve")
+    writer.post({"shelve": None}, target=f"/v2.1/servers/{'s' * 300}/action")
+    replayed = run_replay(writer.path, "actions = shelve")
+    assert replayed.rows == []
+    assert "1 are uncertain" in replayed.err
+    assert "server was not judged again in 1" in replayed.err
+
+
+def test_reports_a_bad_policy_before_it_reads_anything(tmp_path: Path, run_replay: Any) -> None:
+    replayed = run_replay(tmp_path / "none", "nonsense = 1")
+    assert replayed.status == 2
+    assert "unknown option 'nonsense'" in replayed.err

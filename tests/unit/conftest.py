@@ -1,0 +1,19 @@
+"""Fixtures of several packages' unit tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that every user can reach: pytest's own are for its user alone."""
+    folder = Path(os.path.realpath("/var/tmp"), f"imagefilter-test-{os.getpid()}")
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)

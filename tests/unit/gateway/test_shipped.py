@@ -1,0 +1,66 @@
+"""The shipped paste file and the documentation agree with the options and defaults of the code."""
+
+from __future__ import annotations
+
+import configparser
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from imagefilter.cli import pipelines
+from imagefilter.gateway.options import OPTIONS
+from imagefilter.policy.options import OPTIONS as FILTER_OPTIONS
+from tests.paths import DOCS, ETC, ROOT
+
+PASTE = ETC / "gateway.ini"
+
+
+def test_check_pipeline_accepts_both_pipelines() -> None:
+    found = pipelines.read(str(PASTE))
+    assert [(pipeline.section, pipeline.error, pipeline.warning) for pipeline in found] == [
+        ("pipeline:gateway", "", ""),
+        ("pipeline:gateway-without-authtoken", "", ""),
+    ]
+
+
+def test_check_pipeline_reports_a_filter_before_auth_token(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.ini"
+    path.write_text(PASTE.read_text().replace("authtoken imagefilter", "imagefilter authtoken"))
+    errors = [pipeline.error for pipeline in pipelines.read(str(path))]
+    assert errors == ["the filter stands before auth_token: nobody is authenticated there yet", ""]
+
+
+def test_paste_file_shows_the_options_of_the_gateway() -> None:
+    text = PASTE.read_text()
+    shown = {option.name for option in OPTIONS if f"{option.name} = " in text}
+    # Nobody should find verification easy to switch off.
+    assert shown == {option.name for option in OPTIONS} - {"compute_verify"}
+
+
+@pytest.mark.parametrize(("name", "default"), [("connect_timeout", 5), ("read_timeout", 60), ("pool_size", 16)])
+def test_paste_file_shows_the_defaults(name: str, default: int) -> None:
+    assert f"# {name} = {default}\n" in PASTE.read_text()
+    [option] = [option for option in OPTIONS if option.name == name]
+    assert option.default == default
+
+
+def test_sizelimit_and_filter_have_the_same_limit() -> None:
+    parser = configparser.RawConfigParser()
+    parser.read(PASTE)
+    [limit] = [option.default for option in FILTER_OPTIONS if option.name == "max_body_bytes"]
+    assert parser.getint("filter:sizelimit", "max_request_body_size") == limit
+
+
+def test_documentation_lists_every_option() -> None:
+    page = (DOCS / "gateway.md").read_text()
+    for option in OPTIONS:
+        assert f"| `{option.name}` |" in page
+
+
+def test_make_gateway_reports_a_bad_compute_url() -> None:
+    command = [sys.executable, "-m", "tests.gateway.first_try", "--compute-url", "nova:8774"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 2
+    assert "compute_url = nova:8774 in the command line: it must begin with http://" in done.stderr

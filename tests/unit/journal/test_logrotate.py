@@ -1,0 +1,61 @@
+"""The shipped logrotate file, run by the real logrotate while records are written."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from imagefilter.journal.writer import append
+from tests.paths import ETC, ROOT
+from tests.unit.fakes import FORK
+
+SHIPPED = ETC / "logrotate"
+LOGROTATE = shutil.which("logrotate") or shutil.which("logrotate", path="/usr/sbin:/sbin")
+RECORDS = 2000
+
+
+@pytest.mark.skipif(not LOGROTATE, reason="logrotate is not installed")
+def test_rotation_by_logrotate_loses_nothing(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    text = SHIPPED.read_text().replace("/var/log/imagefilter", str(tmp_path)).replace("    su nova nova\n", "")
+    # One rotation a second, where the file says one a day.
+    config = tmp_path / "logrotate.conf"
+    config.write_text(text.replace("dateext", "dateext\n    dateformat -%Y%m%d-%s"))
+    path = tmp_path / "audit.jsonl"
+    writers = [FORK.Process(target=write_slowly, args=(str(path), number)) for number in range(2)]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        command = [str(LOGROTATE), "--force", "--state", str(tmp_path / "state"), str(config)]
+        subprocess.run(command, check=True, capture_output=True)
+        time.sleep(1.05)  # the names of rotated files contain the second
+    files = list(tmp_path.glob("audit.jsonl*"))
+    assert any(file.suffix == ".gz" for file in files)
+    written = []
+    for file in files:
+        written += [json.loads(line) for line in read(file).splitlines()]
+    for writer in range(2):
+        assert sorted(line["n"] for line in written if line["writer"] == writer) == list(range(RECORDS))
+
+
+def write_slowly(path: str, writer: int) -> None:
+    for n in range(RECORDS):
+        append(path, json.dumps({"writer": writer, "n": n}).encode())
+        time.sleep(0.002)
+
+
+def read(file: Path) -> bytes:
+    if file.suffix == ".gz":
+        return gzip.decompress(file.read_bytes())
+    return file.read_bytes()
+
+
+def test_the_readme_contains_the_shipped_file() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert "".join(f"    {line}\n" for line in SHIPPED.read_text().splitlines()) in readme

@@ -1,0 +1,128 @@
+"""The relay's numbers and its health, as it serves them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("tenacity", reason="no tenacity in this virtualenv")
+pytest.importorskip("prometheus_client", reason="no prometheus-client in this virtualenv")
+
+from imagefilter.journal.position import Position
+from imagefilter.relay import loop, prometheus
+from imagefilter.relay.checkpoint import State
+from imagefilter.relay.progress import Progress
+from tests.relay.fakes import NO_BUS, Folder, free_port, get, record, relaying, scrape, until, write
+from tests.unit.relay.fakes import FakePublisher, load_settings, run_once
+
+
+@pytest.fixture
+def serve() -> Iterator[Any]:
+    """``serve(relay)``: serve a relay's numbers; return the port."""
+    servers = []
+
+    def serving(relay: loop.Relay) -> int:
+        servers.append(prometheus.serve(relay, "127.0.0.1", 0))
+        return servers[-1].server_port
+
+    yield serving
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_exposes_what_was_counted(folder: Folder, serve: Any) -> None:
+    write(folder.journal, record(1), record(2, 1, seconds=0.3), record(3, 1, seconds=3), record(4, 2, unrecorded=7))
+    write(folder.journal, record(5, 2, action="shelve", mode="warn", verdict="would_deny"))
+    _, relay = run_once(folder, FakePublisher())
+    samples = scrape(serve(relay))
+    journal = str(folder.journal)
+    expected = {
+        ("imagefilter_requests_total", "createImage", "enforce", "", "allow"): 1,
+        ("imagefilter_requests_total", "createImage", "enforce", "name-required", "deny"): 1,
+        ("imagefilter_requests_total", "shelve", "warn", "name-required", "would_deny"): 1,
+        ("imagefilter_images_total", "createImage", "success"): 2,
+        ("imagefilter_request_seconds_count", "createImage"): 2,
+        ("imagefilter_request_seconds_sum", "createImage"): 3.3,
+        ("imagefilter_request_seconds_bucket", "createImage", "0.25"): 0,
+        ("imagefilter_request_seconds_bucket", "createImage", "0.5"): 1,
+        ("imagefilter_request_seconds_bucket", "createImage", "5.0"): 2,
+        ("imagefilter_unrecorded_total",): 7,
+        ("imagefilter_relay_published_total", journal): 5,
+        ("imagefilter_relay_retried_total",): 0,
+        ("imagefilter_relay_lag_bytes", journal): 0,
+        ("imagefilter_relay_lag_seconds", journal): 0,
+        ("imagefilter_journal_size_bytes", journal): folder.journal.stat().st_size,
+        ("imagefilter_relay_healthy",): 1,
+        ("imagefilter_build_info", "0.1.0"): 1,
+    }
+    assert {name: samples.get(name) for name in expected} == expected
+    assert "process_resident_memory_bytes" in {name[0] for name in samples}
+
+
+def test_serves_two_paths_and_no_other(folder: Folder, serve: Any) -> None:
+    _, relay = run_once(folder, FakePublisher())
+    port = serve(relay)
+    assert get(port, "/healthcheck") == (200, "OK\n")
+    assert get(port, "/metrics")[0] == 200
+    assert get(port, "/") == (404, "there are /metrics and /healthcheck\n")
+
+
+def test_is_unhealthy_when_a_journal_can_not_be_read(folder: Folder, serve: Any) -> None:
+    os.symlink(folder.journal, folder.journal)
+    _, relay = run_once(folder, FakePublisher())
+    port = serve(relay)
+    status, reason = get(port, "/healthcheck")
+    assert status == 503
+    assert "Too many levels of symbolic links" in reason
+    samples = scrape(port)
+    assert samples["imagefilter_relay_healthy",] == 0
+    assert ("imagefilter_journal_size_bytes", str(folder.journal)) not in samples, "it can't be known"
+
+
+def test_is_unhealthy_when_the_checkpoint_can_not_be_written(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    write(folder.journal, record(1))
+    monkeypatch.setattr(os, "replace", fail)
+    is_done, relay = run_once(folder, FakePublisher())
+    assert not is_done
+    assert f"the checkpoint {folder.checkpoint} can't be written" in prometheus.why_unhealthy(relay)
+    assert relay.saved_counts() == {}
+
+
+def test_is_unhealthy_when_the_lag_is_over_the_limit(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    relay = loop.Relay(load_settings(folder), State({}, {}), FakePublisher(), None)  # type: ignore[arg-type]
+    since = 1000.0
+    monkeypatch.setattr(relay, "progress", lambda: {"/j": Progress(Position(), since, "")})
+    monkeypatch.setattr("time.time", lambda: since + relay.max_lag)
+    assert prometheus.why_unhealthy(relay) == ""
+    monkeypatch.setattr("time.time", lambda: since + relay.max_lag + 1)
+    assert prometheus.why_unhealthy(relay) == "/j: the oldest unpublished record is 301 s old; max_lag is 300"
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("oslo_messaging"), reason="no oslo.messaging in this virtualenv")
+def test_a_running_relay_reports_its_lag(folder: Folder, tmp_path: Path) -> None:
+    port = free_port()
+    folder.set(NO_BUS, listen_port=port, max_lag=3600)
+    old = record(1)
+    old["eventTime"] = "2026-01-01T00:00:00.000000+00:00"
+    with relaying(folder) as relay:
+        until(lambda: scrape(port))
+        assert get(port, "/healthcheck") == (200, "OK\n")
+        write(folder.journal, old, record(2))
+        until(lambda: get(port, "/healthcheck")[0] == 503)
+        assert f"{folder.journal}: the oldest unpublished record is " in get(port, "/healthcheck")[1]
+        samples = scrape(port)
+        assert samples["imagefilter_relay_lag_seconds", str(folder.journal)] > 3600
+        assert samples["imagefilter_relay_lag_bytes", str(folder.journal)] == folder.journal.stat().st_size
+        assert samples["imagefilter_relay_healthy",] == 0
+        until(lambda: scrape(port)["imagefilter_relay_retried_total",] > 0)
+        assert get(port, "/")[0] == 404
+        assert relay.end() == 0

@@ -1,0 +1,149 @@
+"""The table of rules: a rule is a row of it, and everything else that tells of rules finds it there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagefilter.rules import table
+from imagefilter.rules.case import Case, Refusal
+from imagefilter.rules.table import Part, Rule
+from tests.cases import image
+from tests.unit.fakes import Guarded
+from tests.unit.journal_fixtures import Run, Writer
+
+MESSAGE = "The image name must be in lower case (name-case)"
+
+
+def refuse_upper_case(case: Case) -> Refusal | None:
+    name = case.action.image_name
+    if type(name) is str and name != name.lower():
+        return Refusal(MESSAGE)
+    return None
+
+
+@pytest.fixture
+def new_rule(monkeypatch: pytest.MonkeyPatch) -> Rule:
+    """Add one more rule of the operator's to the table."""
+    rule = Rule(
+        name="name-case",
+        status=403,
+        check=refuse_upper_case,
+        reads=Part.NAME,
+        summary=MESSAGE,
+        options=("name_pattern",),
+        exemptible=True,
+    )
+    monkeypatch.setattr(table, "RULES", (*table.RULES, rule))
+    return rule
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "imagefilter.conf"
+    path.write_text("[imagefilter]\nname_pattern = .+\n")
+    return path
+
+
+def test_names_are_unique_and_in_judging_order() -> None:
+    names = table.rule_names()
+    assert len(set(names)) == len(names)
+    assert names[:3] == ("token", "content-type", "body")
+    assert [rule.name for rule in table.RULES if rule.always_enforced] == list(names[:3])
+
+
+def test_a_rule_knows_whether_it_reads_the_image() -> None:
+    about_the_request = {rule.name for rule in table.RULES if not rule.reads_image}
+    assert about_the_request == {
+        "token",
+        "content-type",
+        "body",
+        "project-id",
+        "project",
+        "project-unknown",
+        "server",
+        "snapshots-enabled",
+    }
+
+
+def test_the_filter_enforces_a_new_rule(new_rule: Rule) -> None:
+    [fault] = Guarded().post(image("UPPER")).json.values()
+    assert (fault["code"], fault["message"]) == (403, MESSAGE)
+    assert Guarded(rule_modes="name-case:off").post(image("UPPER")).status_int == 202
+
+
+def test_explain_shows_a_new_rule(
+    new_rule: Rule, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("cliff")
+    body = tmp_path / "body.json"
+    body.write_text(json.dumps(image("UPPER")))
+    explained = Run(capsys, "explain", "--config", config, "-f", "json", body)
+    [row] = [row for row in explained.rows if row["Rule"] == "name-case"]
+    assert row["Result"] == f"403 {MESSAGE}"
+    assert row["Settings"] == f"name_pattern = .+, section [imagefilter] of {config}"
+    assert explained.status == 1
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    """Record requests with a new rule switched off: two that it would refuse, and one with a truncated name."""
+    writer = Writer(tmp_path / "audit.jsonl", mode="off")
+    for name in ("UPPER", "lower", "Mixed", "n" * 256):
+        writer.post(image(name))
+    return writer.path
+
+
+def run_replay(capsys: Any, *args: object) -> Run:
+    pytest.importorskip("cliff")
+    pytest.importorskip("duckdb")
+    return Run(capsys, "audit", "replay", "-f", "json", *args)
+
+
+def test_replay_judges_by_a_new_rule(new_rule: Rule, config: Path, journal: Path, capsys: Any) -> None:
+    config.write_text("[imagefilter]\nname_pattern = .+\nrule_modes = name-format:off\n")
+    replayed = run_replay(capsys, "--config", config, "--journal", journal)
+    assert [(row["Image Name"], row["Now"]) for row in replayed.rows] == [
+        ("UPPER", "deny (name-case)"),
+        ("Mixed", "deny (name-case)"),
+    ]
+    assert "name-case was not judged again in 1: what it reads was not recorded, or truncated" in replayed.err
+    assert "1 are uncertain" in replayed.err
+
+
+def test_replay_assumes_a_new_rule_on_values_only_without_options(
+    new_rule: Rule, config: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the operator's options decide can't be assumed."""
+    writer = Writer(tmp_path / "audit.jsonl")
+    writer.post(image("name", {"k": "v"}))
+    monkeypatch.setattr(table, "RULES", (*table.RULES[:-1], new_rule._replace(reads=Part.METADATA_VALUES)))
+    replayed = run_replay(capsys, "--config", config, "--journal", writer.path)
+    assert "1 are uncertain" in replayed.err
+    assert "name-case was not judged again in 1: " in replayed.err
+    assert "metadata-value was not judged again in 1, and assumed to hold: " in replayed.err
+
+
+def test_filter_options_accept_a_new_rule(new_rule: Rule, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("cliff")
+    pytest.importorskip("duckdb")
+    writer = Writer(tmp_path / "audit.jsonl")
+    refused = writer.post(image("UPPER"))
+    writer.post(image("lower"))
+    listed = Run(capsys, "audit", "list", "-f", "json", "--journal", writer.path, "--rule", "name-case")
+    assert [row["Request ID"] for row in listed.rows] == [refused]
+
+
+def test_metrics_have_a_new_rule_as_a_label(new_rule: Rule, tmp_path: Path) -> None:
+    from imagefilter.relay import counters
+
+    labels = {"action": "createImage", "verdict": "deny", "rule": "name-case", "mode": "enforce"}
+    series = counters.REQUESTS.series(**labels)
+    assert series in counters.initial_series([])
+    writer = Writer(tmp_path / "audit.jsonl")
+    writer.post(image("UPPER"))
+    [record] = writer.records()
+    assert list(counters.count(record)) == [(series, 1)]
