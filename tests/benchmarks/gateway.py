@@ -1,7 +1,8 @@
-"""What the gateway costs, beside plain nginx and http.client: ``python -m tests.benchmarks.gateway``.
+"""Measure the gateway beside plain nginx and http.client: ``python -m tests.benchmarks.gateway``.
 
-Real processes on this machine: an nginx as the compute API, and in front of it what is compared, all of them up at the
-same time. wrk asks each in turn; ratios are those of the best turns. Without nginx, wrk and granian there is no table.
+Real processes on this machine: an nginx as the compute API, and in front of it the servers that are compared, all
+running at the same time. wrk asks each in turn; ratios are those of the best turns. Without nginx, wrk and granian
+there is no table.
 """
 
 from __future__ import annotations
@@ -21,18 +22,24 @@ import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.benchmarks.measure import Check, Table, text
 from tests.benchmarks.subject import ACTION, image
+from tests.gateway.client import find_free_port, send_request
 from tests.gateway.front import nginx_without_tls
-from tests.gateway.servers import ROOT, Gateway, ask, free_port, serve_gateway, stop
+from tests.gateway.servers import Gateway, serve_gateway, stop
+from tests.paths import ROOT
+from tests.waiting import wait_until
 
 MIXED, READS, ACTIONS = "95 % GET", "GET", "createImage"
+SHARE_OF_ACTIONS = {MIXED: 5, READS: 0, ACTIONS: 100}  # per cent
 WORKERS, THREADS = 2, 16
 MB = 1024 * 1024
-QUIETLY: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
 UPSTREAM = "BENCHMARK_COMPUTE_PORT"
+
+COMPUTE, PLAIN, SPLIT = "compute API", "nginx proxy_pass", "nginx, split by method"
+GRANIAN, GUNICORN, BARE = "gateway on granian", "gateway on gunicorn", "http.client on granian, no filter"
 
 NGINX = """
 worker_processes 2; daemon off; pid {folder}/pid; error_log {folder}/error.log crit;
@@ -64,196 +71,242 @@ end
 """
 
 
-def missing() -> str:
-    """What is not there to run it, or empty."""
-    programs = [name for name in ("nginx", "wrk") if not shutil.which(name)]
-    return ", ".join([*programs, *(name for name in ("granian", "urllib3") if not find_spec(name))])
+class Figures(NamedTuple):
+    """What is measured."""
+
+    rates: dict[str, dict[str, float]]  # requests a second by server, by mix
+    slow_direct: float  # requests a second to a compute API that takes 50 ms
+    slow_through: float  # the same through the gateway
+    action_seconds: float  # that an image action takes longer through the gateway
+    growth: float  # of a worker's memory, in bytes
+
+
+def list_missing() -> str:
+    """Return the programs and modules that are needed and missing, or an empty text."""
+    missing = [name for name in ("nginx", "wrk") if not shutil.which(name)]
+    missing += [name for name in ("granian", "urllib3") if not find_spec(name)]
+    return ", ".join(missing)
 
 
 def gateway(rounds: int, span: float) -> Table:
-    """Requests a second through each, the time of an image action, and a worker's memory.
+    """Return requests a second through each server, the time of an image action, and a worker's memory.
 
-    :param rounds: how often wrk asks each of them, at most 5 times; :param span: 0 for the shortest of runs.
+    :param rounds: how often wrk asks each of them, at most 5 times.
+    :param span: 0 for the shortest of runs.
     """
-    title = "The gateway"
-    if missing():
-        return Table(title, f"Left out: {missing()} is not there.", [""], [], [])
-    turns, seconds, requests = min(rounds, 5), 3 if span else 1, 100_000 if span else 2_000
-    with _servers() as ports:
-        best = _rates(ports, turns, seconds)
-        slow = _slow(turns, seconds)
-        extra = _image_action(ports["gateway on granian"], ports["compute API"], 300 if span else 20)
-        growth = _growth(requests)
-    base = best["nginx proxy_pass"]
-    rows = [
-        [name, *(f"{rate[mix]:,.0f}" for mix in (MIXED, READS, ACTIONS)), f"{rate[READS] / base[READS]:.2f}"]
-        for name, rate in best.items()
+    missing = list_missing()
+    if missing:
+        return Table("The gateway", f"Left out: {missing} is not there.", [""], [], [])
+    turns = min(rounds, 5)
+    if not span:
+        return build_table(measure(turns, seconds=1, actions=20, requests=2_000))
+    return build_table(measure(turns, seconds=3, actions=300, requests=100_000))
+
+
+def measure(turns: int, seconds: int, actions: int, requests: int) -> Figures:
+    """Measure all figures.
+
+    :param seconds: how long wrk asks each server, in each turn.
+    :param actions: number of image actions that are timed.
+    :param requests: number of requests that a worker's growth is measured over.
+    """
+    with serve_all() as ports:
+        rates = measure_rates(ports, turns, seconds)
+        slow_direct, slow_through = measure_slow_api(turns, seconds)
+        action_seconds = time_image_action(ports[GRANIAN], ports[COMPUTE], actions)
+        growth = measure_growth(requests)
+    return Figures(rates, slow_direct, slow_through, action_seconds, growth)
+
+
+def build_table(figures: Figures) -> Table:
+    rates, plain = figures.rates, figures.rates[PLAIN]
+    rows = []
+    for name, rate in rates.items():
+        cells = [f"{rate[mix]:,.0f}" for mix in (MIXED, READS, ACTIONS)]
+        rows.append([name, *cells, f"{rate[READS] / plain[READS]:.2f}"])
+    rows.append(["compute API that takes 50 ms", "", f"{figures.slow_direct:,.0f}", "", ""])
+    rows.append(["the gateway in front of it", "", f"{figures.slow_through:,.0f}", "", ""])
+    rows.append(["createImage, ms above the compute API", "", "", f"{figures.action_seconds * 1000:.2f}", ""])
+    rows.append(["MB a worker grows meanwhile", "", f"{figures.growth / MB:.2f}", "", ""])
+    split = rates[SPLIT][MIXED] / plain[MIXED]
+    through = rates[GRANIAN][READS] / plain[READS]
+    slow = figures.slow_through / figures.slow_direct
+    checks = [
+        Check("split by method, mixed, to plain nginx", split, 0.9, "times", least=True),
+        Check("everything through granian, to plain nginx", through, 0.15, "times", least=True),
+        Check("a compute API of 50 ms, to asking it straight", slow, 0.9, "times", least=True),
+        Check("createImage, above the compute API", figures.action_seconds * 1000, 1, "ms"),
+        Check("growth of a worker", figures.growth / MB, 1, "MB"),
     ]
-    rows.append(["compute API that takes 50 ms", "", f"{slow[0]:,.0f}", "", ""])
-    rows.append(["the gateway in front of it", "", f"{slow[1]:,.0f}", "", ""])
-    rows.append(["createImage, ms above the compute API", "", "", f"{extra * 1000:.2f}", ""])
-    rows.append(["MB a worker grows meanwhile", "", f"{growth / MB:.2f}", "", ""])
-    return Table(
-        title,
-        f"Requests/s at 64 connections, answers of 2 KB; {WORKERS} workers of {THREADS} threads, records in memory. "
+    description = (
+        f"Requests/s at 64 connections, responses of 2 KB; {WORKERS} workers of {THREADS} threads, records in memory. "
         "The last column is GET's share of plain nginx. An image action's time is a median, one after the other. A "
-        "worker's growth is that of 100,000 requests.",
-        ["", MIXED, READS, ACTIONS, "x nginx"],
-        rows,
-        [
-            Check("split by method, mixed, to plain nginx", best["nginx, split by method"][MIXED] / base[MIXED], 0.9,
-                  "times", least=True),
-            Check("everything through granian, to plain nginx", best["gateway on granian"][READS] / base[READS], 0.15,
-                  "times", least=True),
-            Check("a compute API of 50 ms, to asking it straight", slow[1] / slow[0], 0.9, "times", least=True),
-            Check("createImage, above the compute API", extra * 1000, 1, "ms"),
-            Check("growth of a worker", growth / MB, 1, "MB"),
-        ],
-    )  # fmt: skip
+        "worker's growth is that of 100,000 requests."
+    )
+    return Table("The gateway", description, ["", MIXED, READS, ACTIONS, "x nginx"], rows, checks)
+
+
+# --- the servers
 
 
 @contextlib.contextmanager
-def _servers() -> Iterator[dict[str, int]]:
-    """All that is compared, by name: its port."""
+def serve_all() -> Iterator[dict[str, int]]:
+    """Run all servers that are compared; yield the port of each by its name."""
     with contextlib.ExitStack() as stack:
         memory = stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm"))
         options = {"audit_journal": f"{memory}/audit.jsonl"}
-        compute, plain, split, bare = (free_port() for _ in range(4))
-        made = {
-            f"gateway on {server}": _gateway(stack, server, compute, options).port for server in ("granian", "gunicorn")
-        }
-        ports = {"compute": compute, "plain": plain, "split": split, "gateway": made["gateway on granian"]}
-        stack.enter_context(_nginx(Path(memory), ports))
-        stack.enter_context(_granian("tests.benchmarks.gateway:http_client", bare, {UPSTREAM: str(compute)}))
-        yield {
-            "compute API": compute,
-            "nginx proxy_pass": plain,
-            "nginx, split by method": split,
-            **made,
-            "http.client on granian, no filter": bare,
-        }
+        ports = {name: find_free_port() for name in (COMPUTE, PLAIN, SPLIT)}
+        ports[GRANIAN] = stack.enter_context(serve_measured_gateway("granian", ports[COMPUTE], options)).port
+        ports[GUNICORN] = stack.enter_context(serve_measured_gateway("gunicorn", ports[COMPUTE], options)).port
+        stack.enter_context(serve_nginx(Path(memory), ports))
+        ports[BARE] = find_free_port()
+        variables = {UPSTREAM: str(ports[COMPUTE])}
+        stack.enter_context(serve_granian("tests.benchmarks.gateway:http_client", ports[BARE], variables))
+        yield ports
 
 
-def _gateway(
-    stack: contextlib.ExitStack, server: str, compute: int, options: dict[str, str], workers: int = 0
-) -> Gateway:
-    return stack.enter_context(
-        serve_gateway(server, f"http://127.0.0.1:{compute}", options, workers=workers or WORKERS, threads=THREADS)
-    )
+def serve_measured_gateway(
+    server: str, compute: int, options: dict[str, str], workers: int = WORKERS
+) -> contextlib.AbstractContextManager[Gateway]:
+    return serve_gateway(server, f"http://127.0.0.1:{compute}", options, workers=workers, threads=THREADS)
 
 
 @contextlib.contextmanager
-def _nginx(folder: Path, ports: dict[str, int]) -> Iterator[None]:
+def serve_nginx(folder: Path, ports: dict[str, int]) -> Iterator[None]:
+    """Run nginx as the compute API, as a plain proxy, and as the front that splits."""
     config = folder / "nginx.conf"
-    config.write_text(NGINX.format(folder=folder, body=json.dumps({"servers": "x" * 2000}), **ports))
-    split = nginx_without_tls(ports["split"], ports["compute"], [ports["gateway"]] * 2)
-    (folder / "split.conf").write_text(split)
-    with _process(["nginx", "-p", str(folder), "-e", f"{folder}/error.log", "-c", str(config)], ports["plain"], {}):
+    body = json.dumps({"servers": "x" * 2000})
+    config.write_text(NGINX.format(folder=folder, body=body, compute=ports[COMPUTE], plain=ports[PLAIN]))
+    (folder / "split.conf").write_text(nginx_without_tls(ports[SPLIT], ports[COMPUTE], [ports[GRANIAN]] * 2))
+    command = ["nginx", "-p", str(folder), "-e", f"{folder}/error.log", "-c", str(config)]
+    with serve_process(command, ports[PLAIN], {}):
         yield
 
 
 @contextlib.contextmanager
-def _granian(target: str, port: int, variables: dict[str, str]) -> Iterator[None]:
-    command = [
-        *(sys.executable, "-W", "ignore", "-m", "granian", "--interface", "wsgi", "--http", "1", "--no-ws"),
-        *("--port", str(port), "--workers", str(WORKERS), "--blocking-threads", str(THREADS)),
-        *("--workers-kill-timeout", "5", target),
-    ]
-    with _process(command, port, variables):
+def serve_granian(target: str, port: int, variables: dict[str, str]) -> Iterator[None]:
+    """Run granian with an application of this module."""
+    options = f"--interface wsgi --http 1 --no-ws --port {port} --workers {WORKERS} --blocking-threads {THREADS}"
+    command = [sys.executable, "-W", "ignore", "-m", "granian", *options.split(), "--workers-kill-timeout", "5", target]
+    with serve_process(command, port, variables):
         yield
 
 
 @contextlib.contextmanager
-def _process(command: list[str], port: int, variables: dict[str, str]) -> Iterator[None]:
+def serve_process(command: list[str], port: int, variables: dict[str, str]) -> Iterator[None]:
     process = subprocess.Popen(
         command, env={**os.environ, **variables}, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
+
+    def responds() -> bool:
+        assert process.poll() is None, f"{command[0]} does not run"
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            send_request(port, "GET", "/")
+            return True
+        return False
+
     try:
-        for _ in range(600):
-            assert process.poll() is None, f"{command[0]} does not run"
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                ask(port, "GET", "/")
-                break
-            time.sleep(0.1)
+        wait_until(responds, interval=0.1)
         yield
     finally:
         stop(process)
 
 
-def _rates(ports: dict[str, int], turns: int, seconds: int) -> dict[str, dict[str, float]]:
-    """The best rate of each, for each mix of requests; in turns, in an order that rotates."""
+# --- what is measured
+
+
+def measure_rates(ports: dict[str, int], turns: int, seconds: int) -> dict[str, dict[str, float]]:
+    """Return the best rate of each server for each mix of requests, asked in turns, in an order that rotates."""
     names = list(ports)
-    best: dict[str, dict[str, float]] = {name: dict.fromkeys((MIXED, READS, ACTIONS), 0.0) for name in names}
+    best = {name: dict.fromkeys(SHARE_OF_ACTIONS, 0.0) for name in names}
     for turn in range(turns):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            for mix, share in ((MIXED, 5), (READS, 0), (ACTIONS, 100)):
-                best[name][mix] = max(best[name][mix], _wrk(ports[name], share, seconds))
+        shift = turn % len(names)
+        for name in names[shift:] + names[:shift]:
+            for mix, share in SHARE_OF_ACTIONS.items():
+                best[name][mix] = max(best[name][mix], run_wrk(ports[name], share, seconds))
     return best
 
 
-def _wrk(port: int, actions: int, seconds: int, connections: int = 64) -> float:
-    """Requests a second that were answered with 2xx."""
+def run_wrk(port: int, actions: int, seconds: int, connections: int = 64) -> float:
+    """Return the requests a second that got a 2xx.
+
+    :param actions: the share of image actions, in per cent.
+    """
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(WRK.format(action=ACTION, actions=actions, body=image(3, 8).decode()))
         script.flush()
         command = ["wrk", "-t", "2", "-c", str(connections), "-d", f"{seconds}s", "--timeout", "30s", "-s", script.name]
-        said = subprocess.run([*command, f"http://127.0.0.1:{port}"], check=True, capture_output=True, text=True).stdout
-    assert "Non-2xx" not in said, (port, actions, said)
-    return float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])  # type: ignore[index]
+        done = subprocess.run([*command, f"http://127.0.0.1:{port}"], check=True, capture_output=True, text=True)
+    assert "Non-2xx" not in done.stdout, (port, actions, done.stdout)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
+    assert rate
+    return float(rate[1])
 
 
-def _slow(turns: int, seconds: int) -> tuple[float, float]:
-    """Rates of a compute API that takes 50 ms, and of the gateway in front of it, with a connection for each thread."""
-    port = free_port()
-    connections = WORKERS * THREADS
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_granian("tests.benchmarks.gateway:slowly", port, {}))
-        front = _gateway(stack, "granian", port, {}).port
-        seen = [(_wrk(port, 0, seconds, connections), _wrk(front, 0, seconds, connections)) for _ in range(turns)]
-    return max(direct for direct, _ in seen), max(through for _, through in seen)
+def measure_slow_api(turns: int, seconds: int) -> tuple[float, float]:
+    """Return the rates of a compute API that takes 50 ms, and of the gateway in front of it.
+
+    There is a connection for each thread.
+    """
+    port, connections = find_free_port(), WORKERS * THREADS
+    direct, through = [], []
+    with (
+        serve_granian("tests.benchmarks.gateway:respond_slowly", port, {}),
+        serve_measured_gateway("granian", port, {}) as front,
+    ):
+        for _ in range(turns):
+            direct.append(run_wrk(port, 0, seconds, connections))
+            through.append(run_wrk(front.port, 0, seconds, connections))
+    return max(direct), max(through)
 
 
-def _image_action(front: int, compute: int, count: int) -> float:
-    """Seconds that an image action takes longer through the gateway: medians, asked in turns."""
+def time_image_action(front: int, compute: int, count: int) -> float:
+    """Return how many seconds longer an image action takes through the gateway: medians, asked in turns."""
     document = json.loads(image(3, 8))
     times: dict[int, list[float]] = {front: [], compute: []}
     for _ in range(count):
-        for port, seen in times.items():
-            begin = time.perf_counter()
-            assert ask(port, "POST", ACTION, document).status == 202
-            seen.append(time.perf_counter() - begin)
+        for port in (front, compute):
+            started_at = time.perf_counter()
+            assert send_request(port, "POST", ACTION, document).status == 202
+            times[port].append(time.perf_counter() - started_at)
     return statistics.median(times[front]) - statistics.median(times[compute])
 
 
-def _growth(requests: int) -> float:
-    """Bytes that a worker grows in so many requests, after a tenth of them."""
+def measure_growth(requests: int) -> float:
+    """Return the bytes that a worker grows in so many requests, after a tenth of them."""
     with contextlib.ExitStack() as stack:
-        memory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
-        compute = free_port()
-        ports = {"compute": compute, "plain": free_port(), "split": free_port(), "gateway": compute}
-        stack.enter_context(_nginx(memory, ports))
-        running = _gateway(stack, "granian", compute, {"audit_journal": f"{memory}/audit.jsonl"}, workers=1)
-        _ask_many(running.port, requests // 10)
-        before = _resident(running)
-        _ask_many(running.port, requests)
-        return _resident(running) - before
+        memory = stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm"))
+        ports = {name: find_free_port() for name in (COMPUTE, PLAIN, SPLIT)}
+        ports[GRANIAN] = ports[COMPUTE]
+        stack.enter_context(serve_nginx(Path(memory), ports))
+        options = {"audit_journal": f"{memory}/audit.jsonl"}
+        running = stack.enter_context(serve_measured_gateway("granian", ports[COMPUTE], options, workers=1))
+        send_many(running.port, requests // 10)
+        before = read_private_memory(running)
+        send_many(running.port, requests)
+        return read_private_memory(running) - before
 
 
-def _ask_many(port: int, requests: int) -> None:
+def send_many(port: int, requests: int) -> None:
     done = 0
     while done < requests:
-        done += int(_wrk(port, 5, 1))
+        done += int(run_wrk(port, 5, 1))
 
 
-def _resident(running: Gateway) -> int:
-    """Memory of the workers that is theirs alone, in bytes."""
-    texts = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in running.workers()]
-    sizes = [int(size) for each in texts for size in re.findall(r"^Private_\w+:\s+(\d+)", each, re.M)]
-    return sum(sizes) * 1024
+def read_private_memory(running: Gateway) -> int:
+    """Return the memory that belongs to the workers alone, in bytes."""
+    kilobytes = 0
+    for pid in running.workers():
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        kilobytes += sum(map(int, re.findall(r"^Private_\w+:\s+(\d+)", rollup, re.M)))
+    return kilobytes * 1024
 
 
-def slowly(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    """A compute API that takes 50 ms."""
+# --- applications that granian runs
+
+
+def respond_slowly(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """Respond as a compute API that takes 50 ms."""
     time.sleep(0.05)
     start_response("200 OK", [("Content-Length", "2")])
     return [b"{}"]
@@ -263,21 +316,26 @@ _local = threading.local()
 
 
 def http_client(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    """As little of a proxy as the standard library allows: the difference is what trust in urllib3 costs."""
+    """Forward with as little as the standard library allows: the difference is the price of urllib3's checks."""
     if not hasattr(_local, "connection"):
         _local.connection = http.client.HTTPConnection("127.0.0.1", int(os.environ[UPSTREAM]), timeout=60)
-    headers = {"Host": environ["HTTP_HOST"], "X-Auth-Token": environ.get("HTTP_X_AUTH_TOKEN", "")}
-    body = environ["wsgi.input"].read() if environ["REQUEST_METHOD"] == "POST" else None
     try:
-        _local.connection.request(environ["REQUEST_METHOD"], environ["PATH_INFO"], body, headers)
-        response = _local.connection.getresponse()
+        response = _send(_local.connection, environ)
     except (OSError, http.client.HTTPException):  # it was kept for too long
         _local.connection.close()
-        _local.connection.request(environ["REQUEST_METHOD"], environ["PATH_INFO"], body, headers)
-        response = _local.connection.getresponse()
-    answer = response.read()
-    start_response(f"{response.status} {response.reason}", [("Content-Length", str(len(answer)))])
-    return [answer]
+        response = _send(_local.connection, environ)
+    body = response.read()
+    start_response(f"{response.status} {response.reason}", [("Content-Length", str(len(body)))])
+    return [body]
+
+
+def _send(connection: http.client.HTTPConnection, environ: dict[str, Any]) -> http.client.HTTPResponse:
+    headers = {"Host": environ["HTTP_HOST"], "X-Auth-Token": environ.get("HTTP_X_AUTH_TOKEN", "")}
+    body = None
+    if environ["REQUEST_METHOD"] == "POST":
+        body = environ["wsgi.input"].read()
+    connection.request(environ["REQUEST_METHOD"], environ["PATH_INFO"], body, headers)
+    return connection.getresponse()
 
 
 if __name__ == "__main__":

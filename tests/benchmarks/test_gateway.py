@@ -1,4 +1,4 @@
-"""The gateway's benchmark, where its servers are not there; where they are, all benchmarks are run together."""
+"""The gateway's benchmark without the servers that it needs; where they are installed, all benchmarks run together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ pytest.importorskip("nova", reason="no Nova in this virtualenv")
 from tests.benchmarks.gateway import gateway
 
 
-def test_what_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     table = gateway(1, 0)
     assert (table.rows, table.checks) == ([], [])

@@ -6,67 +6,68 @@ import contextlib
 import os
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
-from typing import Any, Callable, NamedTuple
+from typing import Any
 
 import pytest
 
 pytest.importorskip("granian", reason="no extra 'gateway' in this virtualenv")
-waitress = pytest.importorskip("waitress", reason="no extra 'nova' in this virtualenv")
+pytest.importorskip("waitress", reason="no extra 'nova' in this virtualenv")
 
-from tests.gateway.servers import SERVERS, Gateway, Upstream, free_port, serve_gateway, stop  # noqa: E402
+from tests.gateway.client import find_free_port
+from tests.gateway.nova import ServedNova, serve_wsgi
+from tests.gateway.servers import SERVERS, Gateway, GatewayFactory, serve_gateway, stop
+from tests.gateway.upstream import Upstream
 
-
-class Served(NamedTuple):
-    """A real Nova (``tests.nova.cloud.Cloud``) that is served over HTTP."""
-
-    cloud: Any
-    port: int
-    url: str
+# Arguments of serve_gateway that many modules use alike.
+_SHARED = {"server", "compute_url", "proxied"}
 
 
 @pytest.fixture(scope="session")
-def nova(cloud: Any) -> Iterator[Served]:
+def nova(cloud: Any) -> Iterator[ServedNova]:
     """A bare Nova, without the filter, on a port."""
-    with served(cloud, cloud.bare) as made:
-        yield made
+    with serve_wsgi(cloud.bare) as port:
+        yield ServedNova(cloud, port)
 
 
 @pytest.fixture(scope="session")
 def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A real Keystone (``tests.gateway.keystone.Keystone``) with users, projects and roles."""
     pytest.importorskip("keystone", reason="no Keystone in this virtualenv")
-    from tests.gateway.keystone import running
+    from tests.gateway.keystone import serve_keystone
 
-    with running(tmp_path_factory.mktemp("keystone")) as made:
-        yield made
+    with serve_keystone(tmp_path_factory.mktemp("keystone")) as keystone:
+        yield keystone
 
 
 @pytest.fixture(scope="session")
-def asking_nova(cloud: Any, keystone: Any) -> Iterator[Served]:
-    """The same Nova, but its auth_token asks the real Keystone, and always."""
-    with served(cloud, cloud.asking({**keystone.authtoken(), "token_cache_time": "-1"})) as made:
-        yield made
+def asking_nova(cloud: Any, keystone: Any) -> Iterator[ServedNova]:
+    """The same Nova, but its auth_token asks the real Keystone about each token, each time."""
+    with serve_wsgi(cloud.app_with_keystone({**keystone.authtoken(), "token_cache_time": "-1"})) as port:
+        yield ServedNova(cloud, port)
 
 
 @pytest.fixture(scope="session")
 def memcached() -> Iterator[dict[str, str]]:
-    """Where auth_token keeps tokens, as options of its; if memcached isn't installed nobody is there."""
-    port = free_port()
+    """The options of auth_token that name its cache; without memcached nobody listens there."""
+    port = find_free_port()
+    # The advanced pool imports eventlet if that is installed (Nova brings it here, a gateway's own virtualenv has
+    # none), and then a worker of gunicorn's doesn't end before its master kills it.
+    options = {"memcached_servers": f"127.0.0.1:{port}", "memcache_use_advanced_pool": "false"}
     program = shutil.which("memcached")
-    with contextlib.ExitStack() as stack:
-        if program:
-            user = ["-u", "root"] if os.getuid() == 0 else []
-            process = subprocess.Popen([program, "-l", "127.0.0.1", "-p", str(port), *user])
-            stack.callback(stop, process)
-        # The advanced pool imports eventlet if that is installed (Nova brings it here, a gateway's own virtualenv has
-        # none), and then a worker of gunicorn's doesn't end before its master kills it.
-        yield {"memcached_servers": f"127.0.0.1:{port}", "memcache_use_advanced_pool": "false"}
+    if program is None:
+        yield options
+        return
+    command = [program, "-l", "127.0.0.1", "-p", str(port)]
+    if os.getuid() == 0:
+        command += ["-u", "root"]
+    process = subprocess.Popen(command)
+    yield options
+    stop(process)
 
 
 @pytest.fixture(scope="session")
-def alices_server(asking_nova: Served, keystone: Any) -> str:
+def alices_server(asking_nova: ServedNova, keystone: Any) -> str:
     """A server of alice's project."""
     import requests
 
@@ -76,51 +77,75 @@ def alices_server(asking_nova: Served, keystone: Any) -> str:
     headers = {"X-Auth-Token": keystone.token("alice"), "OpenStack-API-Version": "compute 2.37"}
     response = requests.post(f"{asking_nova.url}/v2.1/servers", json={"server": server}, headers=headers, timeout=60)
     assert response.status_code == 202, response.text
-    made: str = response.json()["server"]["id"]
-    asking_nova.cloud.settle(made)
-    return made
-
-
-@contextlib.contextmanager
-def served(cloud: Any, app: Any) -> Iterator[Served]:
-    server = waitress.create_server(
-        app, host="127.0.0.1", port=0, threads=16, clear_untrusted_proxy_headers=False, ident=None
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    yield Served(cloud, server.effective_port, f"http://127.0.0.1:{server.effective_port}")
-    server.close()
+    server_id: str = response.json()["server"]["id"]
+    asking_nova.cloud.settle(server_id)
+    return server_id
 
 
 @pytest.fixture(params=SERVERS)
 def server(request: pytest.FixtureRequest) -> str:
-    """Each server in turn."""
+    """Each WSGI server in turn."""
     return str(request.param)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(params=("nginx", "haproxy"))
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of front in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
 def _upstream() -> Iterator[Upstream]:
-    with Upstream() as made:
-        yield made
+    with Upstream() as upstream:
+        yield upstream
 
 
 @pytest.fixture
 def upstream(_upstream: Upstream) -> Upstream:
-    """A compute API of bare sockets, the same for all tests of a module; tell it what to ``answer``."""
+    """A compute API of bare sockets, the same for all tests; it responds 200 until a test says otherwise."""
     _upstream.reset()
     return _upstream
 
 
-@pytest.fixture(scope="module")
-def gateways() -> Iterator[Callable[..., Gateway]]:
-    """Run gateways that last for a module: the same one for the same arguments of ``serve_gateway``."""
-    made: dict[str, Gateway] = {}
+@pytest.fixture
+def gateway(server: str, upstream: Upstream, gateways: GatewayFactory) -> Gateway:
+    """A gateway under each server, in front of ``upstream``."""
+    return gateways(server=server, compute_url=upstream.url)
+
+
+class _RunningGateways:
+    """Runs gateways, and keeps them running for the next test that needs the same."""
+
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        self._stack = stack
+        self._gateways: dict[str, Gateway] = {}
+
+    def get(self, arguments: dict[str, Any]) -> Gateway:
+        key = repr(sorted(arguments.items()))
+        if key not in self._gateways:
+            self._gateways[key] = self._stack.enter_context(serve_gateway(**arguments))
+        return self._gateways[key]
+
+
+@pytest.fixture(scope="session")
+def _session_gateways() -> Iterator[_RunningGateways]:
     with contextlib.ExitStack() as stack:
+        yield _RunningGateways(stack)
 
-        def running(**given: Any) -> Gateway:
-            key = repr(sorted(given.items()))
-            if key not in made:
-                made[key] = stack.enter_context(serve_gateway(**given))
-            return made[key]
 
-        yield running
+@pytest.fixture(scope="module")
+def gateways(_session_gateways: _RunningGateways) -> Iterator[GatewayFactory]:
+    """Run gateways: the same one for the same arguments of ``serve_gateway``.
+
+    One with default options lasts for the session, any other for the module: they would be too many.
+    """
+    with contextlib.ExitStack() as stack:
+        module_gateways = _RunningGateways(stack)
+
+        def run(**arguments: Any) -> Gateway:
+            arguments = {name: value for name, value in arguments.items() if value}
+            if _SHARED.issuperset(arguments):
+                return _session_gateways.get(arguments)
+            return module_gateways.get(arguments)
+
+        yield run

@@ -2,37 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.cases import CASES, PROJECT, SERVER, Case
-from tests.gateway.conftest import Served
-from tests.gateway.servers import Gateway
-from tests.nova.test_contract import expected_images
+from tests.gateway.client import Response
+from tests.gateway.nova import ServedNova
+from tests.gateway.servers import GatewayFactory
+from tests.nova.cloud import Image
 
-# White space around a header's value is none of it (RFC 9112, 5.1), so that case can't be sent.
-SENDABLE = [case for case in CASES if all(value == value.strip() for value in case.headers.values())]
+# Each with the position of its status in Case.nova.
+PREFIXES = {"/v2.1": 0, f"/v2/{PROJECT}": 1}
+
+# Without auth_token only Nova knows whose the token is, and Nova is asked last.
+NEEDS_AUTH_TOKEN = "wrong project wins over no name"
 
 
-@pytest.mark.parametrize("prefix", ["/v2.1", f"/v2/{PROJECT}"])
-@pytest.mark.parametrize("case", SENDABLE, ids=[case.id for case in SENDABLE])
-def test_contract(case: Case, prefix: str, nova: Served, gateways: Callable[..., Gateway]) -> None:
-    if case.id == "wrong project wins over no name":
-        pytest.skip("without auth_token only Nova knows whose the token is, and Nova is asked last")
-    if prefix.endswith(PROJECT) and not case.path.startswith("/servers"):
-        pytest.skip("the case brings its own project")
+def select_cases(allowed: bool) -> Iterator[Any]:
+    """Return the cases that can be sent, with each prefix that they can have."""
+    for case in CASES:
+        for prefix in PREFIXES:
+            if can_send(case, prefix) and (case.status == 202) == allowed:
+                yield pytest.param(case, prefix, id=f"{case.id}-{prefix}")
+
+
+def can_send(case: Case, prefix: str) -> bool:
+    if case.id == NEEDS_AUTH_TOKEN:
+        return False
+    if prefix.endswith(PROJECT) and not case.path.startswith("/servers"):  # the case has its own project
+        return False
+    # White space around a header's value is not part of it (RFC 9112, 5.1).
+    return all(value == value.strip() for value in case.headers.values())
+
+
+def send_case(case: Case, prefix: str, nova: ServedNova, gateways: GatewayFactory) -> Response:
     gateway = gateways(compute_url=nova.url, options=dict(case.options))
     path = case.path.replace(SERVER, "{server}").format(server=nova.cloud.server)
     headers = {**case.headers, "X-Auth-Token": case.token or ""}
+    return gateway.send_request("POST", prefix + path, case.body, headers)
 
-    response = gateway.ask("POST", prefix + path, case.body, headers)
 
-    images = nova.cloud.images()
-    if case.status != 202:
-        assert (response.status, images) == (case.status, [])
-        assert response.message.replace(nova.cloud.server, SERVER) == case.message
-        return
-    nova_status = case.nova["/v2.1" not in prefix]
-    assert response.status == nova_status, response.body
-    assert images == expected_images(case, nova_status)
+@pytest.mark.parametrize(("case", "prefix"), select_cases(allowed=False))
+def test_request_is_refused(case: Case, prefix: str, nova: ServedNova, gateways: GatewayFactory) -> None:
+    response = send_case(case, prefix, nova, gateways)
+    assert (response.status, nova.cloud.images()) == (case.status, [])
+    assert response.message.replace(nova.cloud.server, SERVER) == case.message
+
+
+@pytest.mark.parametrize(("case", "prefix"), select_cases(allowed=True))
+def test_request_is_allowed(case: Case, prefix: str, nova: ServedNova, gateways: GatewayFactory) -> None:
+    response = send_case(case, prefix, nova, gateways)
+    status = case.nova[PREFIXES[prefix]]
+    assert response.status == status, response.body
+    assert nova.cloud.images() == expected_images(case, status)
+
+
+def expected_images(case: Case, status: int) -> list[Image]:
+    """Return the images that Nova makes of a case that it responds to with this status."""
+    [(action, entity)] = case.expected.items()
+    if status != 202 or action not in ("createImage", "createBackup"):
+        return []
+    return [Image(entity["name"], entity.get("metadata", {}))]

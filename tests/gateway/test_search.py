@@ -1,34 +1,38 @@
-"""The search for a counter-example through the gateway: Nova behind a socket, asked by itself and through gunicorn."""
+"""The search for a counter-example with Nova behind sockets: once alone, and once behind a gateway."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Callable
 
 import pytest
 
 pytest.importorskip("tests.nova.cloud", reason="no Nova in this virtualenv")  # first: it says how Nova runs its threads
 pytest.importorskip("hypothesis")
 
-from tests.gateway.conftest import Served
-from tests.gateway.servers import SERVERS, Gateway
+from tests.gateway.nova import ServedNova
+from tests.gateway.servers import GatewayFactory
+from tests.nova.instrumented_nova import instrument
 from tests.nova.policies import POLICIES, Policy
 from tests.nova.search import Search
-from tests.nova.watched import Send, over_http, watched
+from tests.nova.senders import Send, send_over_http
 
-IN_FRONT = [policy for policy in POLICIES if policy.place == "front"]
+POLICIES_IN_FRONT = [policy for policy in POLICIES if policy.place == "front"]
 
 
-@pytest.fixture(params=SERVERS)
-def search(request: pytest.FixtureRequest, nova: Served, gateways: Callable[..., Gateway]) -> Iterator[Search]:
-    def guarded(policy: Policy) -> Send:
+@pytest.fixture
+def search(server: str, nova: ServedNova, gateways: GatewayFactory) -> Iterator[Search]:
+    """Search with a gateway under each server."""
+
+    def send_through_gateway(policy: Policy) -> Send:
         options = {"audit_journal": str(nova.cloud.journal), **policy.options}
-        return over_http(gateways(server=request.param, compute_url=nova.url, options=options).port, nova.cloud.server)
+        gateway = gateways(server=server, compute_url=nova.url, options=options)
+        return send_over_http(gateway.port, nova.cloud.server)
 
-    with watched(nova.cloud) as watch:
+    send_to_nova = send_over_http(nova.port, nova.cloud.server)
+    with instrument(nova.cloud) as instrumented:
         yield Search(
-            watch, guarded, IN_FRONT, over_http(nova.port, nova.cloud.server), lambda request: request.fits_http
+            instrumented, send_through_gateway, POLICIES_IN_FRONT, send_to_nova, lambda request: request.fits_http
         )
 
 
