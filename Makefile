@@ -11,20 +11,22 @@ NOVA ?= $(firstword $(NOVAS))
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help demo gateway test test-nova test-novas mutants lint bench search fuzz clean
+.PHONY: help demo gateway unit test test-nova test-novas mutants lint generate bench search fuzz clean
 
 help:
 	@echo "make demo   a real Nova with the filter in its pipeline on 127.0.0.1:$(PORT), with a short tour"
 	@echo "            (PORT=... another port, ARGS=--once to end after the tour)"
 	@echo "make gateway COMPUTE_URL=http://...  the filter as a gateway in front of a compute API, on 127.0.0.1:8775"
 	@echo "            (PORT=... another port), for a first try: without auth_token, its records in a folder of its own"
+	@echo "make unit   the fast tests, without Nova and servers: the first thing to run after a change"
 	@echo "make test   all tests: unit tests on every Python found, then everything with a real Nova"
 	@echo "make test-nova NOVA=32.2.1   the tests with a real Nova, of that release (make test-novas: of each from 25 to 34)"
 	@echo "make mutants   mutation tests of the modules that decide; takes hours"
 	@echo "make lint   ruff and mypy"
-	@echo "make bench  what the filter costs a request, beside others"
+	@echo "make generate  the sample config, and the parts of the pages that derive from the code"
+	@echo "make bench  what the filter costs a request, beside others (AGAINST=folder: beside the one in another checkout)"
 	@echo "make search the search for a counter-example, on a real Nova: N=1000000 requests, goes on where it was stopped"
-	@echo "            (PLANTS=5 plants mistakes instead, and counts over 5 seeds until each is found)"
+	@echo "            (BUGS=5 seeds bugs in the filter instead, and counts over 5 runs until each is found)"
 	@echo "make fuzz   coverage-guided fuzzing of what reads requests (SECONDS=600, Python 3.11 to 3.13 on Linux)"
 	@echo "make clean  remove what these set up"
 
@@ -33,6 +35,9 @@ demo: .venv/ready
 
 gateway: .venv/ready
 	@$(BIN)/python -W ignore -m tests.gateway.first_try --port $(PORT) --compute-url '$(COMPUTE_URL)'
+
+unit: .venv-unit/ready
+	.venv-unit/bin/python -m pytest -q -n auto -m "not slow" tests/unit $(ARGS)
 
 test: .venv/ready
 	@PYTHON=$(BIN)/python sh tests/every_python.sh
@@ -54,11 +59,15 @@ lint: .venv/ready
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+generate: .venv/ready
+	$(BIN)/oslo-config-generator --config-file etc/imagefilter/config-generator.conf
+	$(BIN)/python -m docs.generate
+
 bench: .venv/ready
-	@$(BIN)/python -W ignore -m tests.benchmarks.bench --page docs
+	@$(BIN)/python -W ignore -m tests.benchmarks.bench $(if $(AGAINST),--against $(AGAINST),--page docs)
 
 search: .venv/ready
-	@$(BIN)/python -W ignore -m tests.nova.search $(if $(PLANTS),--plants $(PLANTS),--examples $(N))
+	@$(BIN)/python -W ignore -m tests.nova.search $(if $(BUGS),--seeded-bugs $(BUGS),--examples $(N))
 
 fuzz: .venv/ready
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c tests/constraints.txt -e '.[fuzz]'
@@ -66,6 +75,12 @@ fuzz: .venv/ready
 
 clean:
 	rm -rf .venv .venv-* build dist mutants *.egg-info
+
+.venv-unit/ready: setup.cfg
+	@echo 'Setting up .venv-unit ...'
+	@$(PYTHON) -m venv --clear .venv-unit
+	@.venv-unit/bin/python -m pip install -qq --disable-pip-version-check -e '.[unit]'
+	@touch $@
 
 .venv-mutants/ready: setup.cfg
 	$(PYTHON) -m venv --clear .venv-mutants

@@ -35,6 +35,7 @@ def without_origins(policy: Policy) -> Policy:
 
 
 @oslo_config_tools
+@pytest.mark.slow
 def test_the_sample_is_current(tmp_path: Path) -> None:
     generated = tmp_path / "sample"
     config = ETC / "config-generator.conf"
@@ -61,6 +62,7 @@ def set_all(sample: str) -> str:
 
 
 @oslo_config_tools
+@pytest.mark.slow
 def test_the_validator_accepts_a_file_that_sets_everything(tmp_path: Path) -> None:
     path = tmp_path / "imagefilter.conf"
     path.write_text(set_all(SAMPLE.read_text()))

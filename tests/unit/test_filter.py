@@ -11,20 +11,20 @@ from imagefilter import filter_factory
 from imagefilter.policy.policy import Policy, Settings
 from tests.cases import PROJECT, image
 from tests.unit.fakes import AUTHENTICATED, Guarded, Journalled
-from tests.wsgi import environ_of
+from tests.wsgi import build_environ
 
 
 @pytest.mark.parametrize(("method", "document"), [("GET", b""), ("POST", {"lock": None})])
 def test_returns_the_applications_own_response(method: str, document: Any) -> None:
     response = [b"x"]
     app = filter_factory({})(lambda environ, start_response: response)
-    environ = environ_of(method, "/v2.1/x", document, **AUTHENTICATED)
+    environ = build_environ(method, "/v2.1/x", document, **AUTHENTICATED)
     assert app(environ, lambda *args: None) is response, "not wrapped, not read, not closed"
 
 
 def test_passes_on_the_response_to_an_image_action() -> None:
     app = filter_factory({})(lambda environ, start_response: [b"x", b"y"])
-    response = app(environ_of("POST", "/v2.1/x", image(), **AUTHENTICATED), lambda *args: None)
+    response = app(build_environ("POST", "/v2.1/x", image(), **AUTHENTICATED), lambda *args: None)
     assert list(response) == [b"x", b"y"]
 
 
@@ -35,7 +35,7 @@ def test_passes_on_exceptions_of_the_application(document: Any) -> None:
 
     app = filter_factory({})(broken)
     with pytest.raises(KeyError, match="mine"):
-        app(environ_of("POST", "/v2.1/x", document, **AUTHENTICATED), lambda *args: None)
+        app(build_environ("POST", "/v2.1/x", document, **AUTHENTICATED), lambda *args: None)
 
 
 def test_does_not_respond_for_another_filters_fault() -> None:
@@ -43,7 +43,7 @@ def test_does_not_respond_for_another_filters_fault() -> None:
     inner = filter_factory({}, metadata_items="1")(lambda environ, start_response: [b"never"])
     outer = filter_factory({}, metadata_items="5")(inner)
     statuses: list[str] = []
-    environ = environ_of("POST", "/v2.1/x", image(metadata={"a": "b", "c": "d"}), **AUTHENTICATED)
+    environ = build_environ("POST", "/v2.1/x", image(metadata={"a": "b", "c": "d"}), **AUTHENTICATED)
     body = b"".join(outer(environ, lambda status, headers, exc_info=None: statuses.append(status)))
     assert statuses == ["403 Forbidden"]
     assert b"limit exceeded" in body

@@ -69,6 +69,7 @@ class Virtualenv:
         return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["*.whl", "*.tar.gz"])
 def test_it_installs_into_an_empty_virtualenv(dist: Path, pattern: str, tmp_path: Path) -> None:
     [archive] = dist.glob(pattern)

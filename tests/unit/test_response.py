@@ -12,7 +12,7 @@ import pytest
 from imagefilter import filter_factory
 from tests.cases import image
 from tests.unit.fakes import AUTHENTICATED, PATH, get_content
-from tests.wsgi import environ_of
+from tests.wsgi import build_environ
 
 IMAGE = "0b3b4ab5-2d24-4f7b-b1c6-3a1f3d1b5a0e"
 JSON = ("Content-Type", "application/json")
@@ -36,7 +36,7 @@ class Run:
         guarded = filter_factory({}, audit_journal=str(self.journal), actions="createImage,shelve")(app)
         chunks: Any = None
         try:
-            chunks = guarded(environ_of("POST", PATH, document or image(), **AUTHENTICATED), self._start)
+            chunks = guarded(build_environ("POST", PATH, document or image(), **AUTHENTICATED), self._start)
             for number, chunk in enumerate(chunks):
                 if number == read:
                     break
@@ -246,5 +246,5 @@ def test_a_client_that_goes_away_before_the_response(tmp_path: Path) -> None:
     started: list[Any] = []
     journal = tmp_path / "audit.jsonl"
     app = filter_factory({}, audit_journal=str(journal))(lambda environ, start_response: Chunks())
-    app(environ_of("POST", PATH, image(), **AUTHENTICATED), lambda *args: started.append(args)).close()
+    app(build_environ("POST", PATH, image(), **AUTHENTICATED), lambda *args: started.append(args)).close()
     assert (read_outcome(journal)["outcome"], started) == ("unknown", [])

@@ -206,6 +206,7 @@ def test_an_image_id_is_bounded_and_whole(tmp_path: Path) -> None:
 # --- no secrets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("audit_metadata", ["keys", "none"])
 def test_no_secret_of_the_whole_case_table_is_recorded(tmp_path: Path, audit_metadata: str) -> None:
     guarded = Journalled(tmp_path, audit_metadata=audit_metadata)

@@ -20,6 +20,8 @@ from tests.cases import image
 from tests.paths import ROOT
 from tests.unit.fakes import FORK, Guarded, get_content, is_json, mounted, read_lines
 
+pytestmark = pytest.mark.slow
+
 SPAWN = multiprocessing.get_context("spawn")  # a program of its own, as LD_PRELOAD needs it
 NOBODY = 65534
 

@@ -19,7 +19,7 @@ from pycadf import attachment, event, host, reason, resource
 from imagefilter import filter_factory
 from tests.cases import PROJECT, SERVER, backup, image, items
 from tests.unit.fakes import AUTHENTICATED, PATH, Journalled, get_content
-from tests.wsgi import environ_of, send
+from tests.wsgi import build_environ, send
 
 
 def assert_cadf(record: dict[str, Any]) -> None:
@@ -318,7 +318,7 @@ def test_a_response_that_never_began(tmp_path: Path) -> None:
     """A server may give a response up before it has begun."""
     path = tmp_path / "audit.jsonl"
     app = filter_factory({}, audit_journal=str(path))(lambda environ, start_response: iter([b""]))
-    app(environ_of("POST", PATH, image(), **AUTHENTICATED), None).close()
+    app(build_environ("POST", PATH, image(), **AUTHENTICATED), None).close()
     record = json.loads(path.read_text().splitlines()[1])
     assert (record["outcome"], record["reason"]["reasonCode"]) == ("unknown", "none")
     content = get_content(record)

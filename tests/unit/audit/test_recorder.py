@@ -14,7 +14,7 @@ from imagefilter import filter_factory
 from imagefilter.journal import writer
 from tests.cases import image
 from tests.unit.fakes import AUTHENTICATED, FORK, PATH, Guarded, Journalled, get_content, read_lines
-from tests.wsgi import environ_of, send
+from tests.wsgi import build_environ, send
 
 UNRECORDED = {"serviceUnavailable": {"message": "The request could not be recorded.", "code": 503}}
 
@@ -124,7 +124,7 @@ def test_an_outcome_that_cannot_be_recorded_changes_no_response(
 
     guarded = filter_factory({}, audit_journal=str(folder / "audit.jsonl"))(app)
     started: list[Any] = []
-    chunks = guarded(environ_of("POST", "/v2.1/x", image(), **AUTHENTICATED), lambda *args: started.append(args))
+    chunks = guarded(build_environ("POST", "/v2.1/x", image(), **AUTHENTICATED), lambda *args: started.append(args))
     assert b"".join(chunks) == b"response"
     assert started == [("202 Accepted", [("X", "y")])]
     assert len(read_lines(tmp_path / "elsewhere" / "audit.jsonl")) == 1

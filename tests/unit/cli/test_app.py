@@ -61,6 +61,7 @@ def test_returns_2_for_an_unknown_column(config: Path, tmp_path: Path, run: Any)
     assert run("explain", "--config", config, tmp_path / "body.json", "-c", "Nope").status == 2
 
 
+@pytest.mark.slow
 def test_the_filter_does_not_need_cliff() -> None:
     code = "import sys; sys.modules['cliff'] = None; import imagefilter; imagefilter.filter_factory({})(None)"
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
@@ -76,6 +77,7 @@ def run_without_libraries(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_other_commands_do_not_need_the_libraries(config: Path, tmp_path: Path) -> None:
     """Nova's virtualenv has cliff, and neither DuckDB nor plotly."""
     config.write_text("[imagefilter]\nmetadata_items = 5\n")
@@ -88,6 +90,7 @@ def test_other_commands_do_not_need_the_libraries(config: Path, tmp_path: Path) 
         assert "Traceback" not in process.stderr
 
 
+@pytest.mark.slow
 def test_a_command_says_how_to_install_its_libraries() -> None:
     process = run_without_libraries("audit", "list")
     assert process.returncode == 2

@@ -50,6 +50,7 @@ def read_lines(process: Any, count: int) -> list[str]:
     return [process.stdout.readline().rstrip("\n") for _ in range(count)]
 
 
+@pytest.mark.slow
 def test_follows_through_rotation(writer: Writer, follow: Any) -> None:
     old = writer.post(image("old"))
     process = follow("--all")
@@ -65,6 +66,7 @@ def test_follows_through_rotation(writer: Writer, follow: Any) -> None:
     assert process.wait(20) == 0
 
 
+@pytest.mark.slow
 def test_begins_at_the_end_and_filters(writer: Writer, ids: dict[str, str], follow: Any) -> None:
     process = follow("--json", "--verdict", "would_deny")
     writer.post(image("good"))
@@ -75,6 +77,7 @@ def test_begins_at_the_end_and_filters(writer: Writer, ids: dict[str, str], foll
     assert outcome["attachments"][0]["content"]["verdict_id"] == verdict["id"]
 
 
+@pytest.mark.slow
 def test_prints_torn_lines_and_skips_other_records(writer: Writer, follow: Any) -> None:
     writer.path.write_text('{"id": \n{"id": "x"}\n{"id": "y", "attachments": []}\n')
     request = writer.post(image("good"))

@@ -93,6 +93,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str,
 SHARES = {"full": 0.8, "keys": 0.6, "none": 0.3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("new", POLICIES, ids=str)
 def test_certain_verdicts_are_those_of_the_filter(
     recorded: Path, audit_metadata: str, new: Mapping[str, str], expected: Any

@@ -59,6 +59,7 @@ def test_documentation_lists_every_option() -> None:
         assert f"| `{option.name}` |" in page
 
 
+@pytest.mark.slow
 def test_make_gateway_reports_a_bad_compute_url() -> None:
     command = [sys.executable, "-m", "tests.gateway.first_try", "--compute-url", "nova:8774"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)

@@ -336,6 +336,7 @@ def test_reads_rotated_files_without_any_record(path: Path) -> None:
     assert numbers(Follower(str(path)).read()) == ["torn", 1]
 
 
+@pytest.mark.slow
 def test_truncates_an_endless_line(path: Path) -> None:
     write(path, 1)
     with open(path, "ab") as file:
@@ -469,6 +470,7 @@ def test_reads_the_original_while_it_is_being_compressed(path: Path) -> None:
     assert numbers(Follower(str(path)).read()) == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_loses_only_the_rest_of_a_broken_gzip_file(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(path, *range(5000))
     compressed = compress(rename(path, ".2"))
@@ -554,6 +556,7 @@ def test_closes_the_files_it_opened(path: Path) -> None:
     assert count() == before
 
 
+@pytest.mark.slow
 def test_positions_stay_small(path: Path) -> None:
     follower = Follower(str(path))
     for n in range(500):
@@ -626,6 +629,7 @@ def rotate(path: str, stop: Any, seed: int, written: Any) -> None:
             os.rename(Path(folder, file), Path(folder, f"{name}.9{next(number):04d}{suffix}"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_returns_each_record_once_and_in_order_under_random_faults(fast: Path, seed: int) -> None:
     path, rng, stop = str(fast / "audit.jsonl"), random.Random(seed), FORK.Event()

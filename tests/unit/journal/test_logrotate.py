@@ -20,6 +20,7 @@ LOGROTATE = shutil.which("logrotate") or shutil.which("logrotate", path="/usr/sb
 RECORDS = 2000
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not LOGROTATE, reason="logrotate is not installed")
 def test_rotation_by_logrotate_loses_nothing(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)

@@ -78,6 +78,7 @@ def journals(request: pytest.FixtureRequest, tmp_path: Path) -> list[Path]:
     return [writer.path for writer in writers]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("denied", [False, True])
 def test_the_newest_are_the_same_however_much_is_read(
     journals: list[Path], denied: bool, monkeypatch: pytest.MonkeyPatch
@@ -103,6 +104,7 @@ def test_a_filter_of_time_reads_only_what_it_needs(writer: Writer, read_sizes: l
     assert len(find([writer.path], 0).rows) == 27
 
 
+@pytest.mark.slow
 def test_a_limit_reads_only_what_it_needs(writer: Writer, read_sizes: list[int]) -> None:
     for hours in (3, 2, 1):
         for _ in range(20):

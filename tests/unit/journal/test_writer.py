@@ -145,6 +145,7 @@ def test_two_processes_may_create_the_file_at_once(path: str, monkeypatch: pytes
     assert read_lines(path) == [b"theirs", b"ours"]
 
 
+@pytest.mark.slow
 def test_records_of_eight_processes_are_whole(memory: Path) -> None:
     path = str(memory / "audit.jsonl")
     processes = [FORK.Process(target=append_many, args=(path, number, 5000)) for number in range(8)]
@@ -157,6 +158,7 @@ def test_records_of_eight_processes_are_whole(memory: Path) -> None:
     assert by_writer(read_lines(path)) == expected, "none lost, in order"
 
 
+@pytest.mark.slow
 def test_a_killed_writer_tears_at_most_its_last_line(memory: Path) -> None:
     path = str(memory / "audit.jsonl")
     for number in range(100):
@@ -221,6 +223,7 @@ class Clock:
 # --- files that are renamed, removed and truncated
 
 
+@pytest.mark.slow
 def test_rotation_by_renaming_loses_nothing(memory: Path) -> None:
     path = memory / "audit.jsonl"
     processes = [FORK.Process(target=append_many, args=(str(path), number, 2000)) for number in range(3)]

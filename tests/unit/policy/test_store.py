@@ -248,6 +248,7 @@ class Hammer(threading.Thread):
         self.quotas.add(settings.metadata_items)
 
 
+@pytest.mark.slow
 def test_each_request_sees_one_whole_policy_in_a_storm_of_changes(path: Path) -> None:
     """Pattern and quota change together, so that a mixture of two files would be seen."""
     policies = PolicyStore({"oslo_config_file": str(path)}, "the paste section", load_policy)

@@ -34,6 +34,7 @@ def test_records_of_others_have_no_name(foreign: dict[str, Any]) -> None:
         name_event(foreign)
 
 
+@pytest.mark.slow
 def test_dry_run_prints_everything_and_keeps_nothing(folder: Folder) -> None:
     write(folder.journal, record(1), record(2, 1), record(3, 2))
     with open(folder.journal, "ab") as file:
@@ -53,6 +54,7 @@ def test_dry_run_prints_everything_and_keeps_nothing(folder: Folder) -> None:
     assert not folder.checkpoint.exists()
 
 
+@pytest.mark.slow
 def test_dry_run_needs_no_library(folder: Folder) -> None:
     write(folder.journal, record(1))
     code = (

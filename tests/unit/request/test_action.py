@@ -11,7 +11,7 @@ from imagefilter.fault import Fault
 from imagefilter.request.action import ImageAction, Target, encode, recognise
 from tests.cases import SERVER, image
 from tests.unit.fakes import Guarded, get_fault
-from tests.wsgi import environ_of
+from tests.wsgi import build_environ
 
 GOOD = json.dumps(image()).encode()
 MALFORMED = (400, "Malformed request body")
@@ -59,7 +59,7 @@ def test_judges_an_image_action_on_any_path(target: str) -> None:
     ],
 )
 def test_a_path_may_be_mounted_anywhere(script_name: str | None, path_info: str | None, target: Target) -> None:
-    environ = environ_of("POST", "/", b"{", SCRIPT_NAME=script_name, PATH_INFO=path_info)
+    environ = build_environ("POST", "/", b"{", SCRIPT_NAME=script_name, PATH_INFO=path_info)
     action = recognise(environ, b"{", {})
     assert action
     assert action.target == target

@@ -11,7 +11,7 @@ import pytest
 from imagefilter import filter_factory
 from tests.cases import image
 from tests.unit.fakes import AUTHENTICATED, PATH, DrippingStream, Guarded, get_fault
-from tests.wsgi import environ_of
+from tests.wsgi import build_environ
 
 GOOD = json.dumps(image()).encode()
 LIMIT = 114688  # the default of max_body_bytes
@@ -151,7 +151,7 @@ def test_reads_nothing_for_methods_without_a_body(method: str) -> None:
     stream = DrippingStream(GOOD)
     forwarded: list[Any] = []
     app = filter_factory({})(lambda environ, start_response: forwarded.append(environ) or [])
-    environ = environ_of(method, PATH, GOOD, **{"wsgi.input": stream})
+    environ = build_environ(method, PATH, GOOD, **{"wsgi.input": stream})
     app(environ, lambda *args: None)
     assert forwarded == [environ]
     assert stream.reads == 0
@@ -161,7 +161,7 @@ def test_leaves_the_body_to_be_read_again() -> None:
     """WebOb rewinds it; Nova reads it twice."""
     streams: list[Any] = []
     app = filter_factory({})(lambda environ, start_response: streams.append(environ["wsgi.input"]) or [])
-    app(environ_of("POST", "/v2.1/x", image(), **AUTHENTICATED), lambda *args: None)
+    app(build_environ("POST", "/v2.1/x", image(), **AUTHENTICATED), lambda *args: None)
     [stream] = streams
     assert isinstance(stream, io.BytesIO)
     assert stream.tell() == 0

@@ -11,7 +11,7 @@ import pytest
 from imagefilter import filter_factory
 from tests.cases import CASES, SERVER, Case, image
 from tests.unit.fakes import AUTHENTICATED, PATH, Guarded
-from tests.wsgi import environ_of, send
+from tests.wsgi import build_environ, send
 
 ALWAYS_REFUSED = [case for case in CASES if case.rule in ("content-type", "body")]
 ALLOWED = [case for case in CASES if case.status == 202]
@@ -155,7 +155,7 @@ def test_a_warning_passes_on_exc_info() -> None:
         start_response("500 X", [], ("type", "value", "trace"))
         return []
 
-    environ = environ_of("POST", PATH, {"createImage": {}}, **AUTHENTICATED)
+    environ = build_environ("POST", PATH, {"createImage": {}}, **AUTHENTICATED)
     filter_factory({}, mode="warn")(app)(environ, lambda *args: started.append(args))
     [(status, headers, exc_info)] = started
     assert (status, len(headers), exc_info) == ("500 X", 1, ("type", "value", "trace"))
