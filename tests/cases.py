@@ -1,7 +1,7 @@
 """The contract, case by case: one table for every harness.
 
-Each case is a request and what becomes of it: refused with this status and message, or allowed, and then what the
-compute API behind the filter is given to read and what Nova 34 says to it on ``/v2.1`` and on ``/v2``.
+Each case is a request and its outcome. A refused one has the status and the message of the refusal. An allowed one has
+the body that the compute API behind the filter reads, and Nova 34's own statuses on ``/v2.1`` and on ``/v2``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from tests.wsgi import encode
 
 SERVER = "11111111-2222-4333-8444-555555555555"  # stands for the id of a server that exists
 PROJECT = "6f70656e737461636b20342065766572"  # the caller's project
@@ -20,12 +22,14 @@ NO_OPTIONS: Mapping[str, str] = {}
 
 
 class Case(NamedTuple):
+    """A request and its outcome."""
+
     id: str
     document: Any  # what is sent: a JSON value, or bytes
     status: int = 202  # 202: allowed
     message: str = ""  # of the refusal, exactly
     forwarded: Any = None  # what the compute API reads if allowed; None: the document as it is
-    nova: tuple[int, int] = (202, 202)  # Nova's own answer to an allowed request, on /v2.1 and on /v2
+    nova: tuple[int, int] = (202, 202)  # status of Nova's own response to an allowed request, on /v2.1 and on /v2
     path: str = ACTION
     headers: Mapping[str, str] = JSON
     token: str | None = "member"
@@ -34,16 +38,19 @@ class Case(NamedTuple):
 
     @property
     def body(self) -> bytes:
-        # Unescaped as many clients do, so that 64 KB of CJK fit into the compute API's limit.
-        document = self.document
-        return document if isinstance(document, bytes) else json.dumps(document, ensure_ascii=False).encode()
+        """The body that the client sends."""
+        return encode(self.document)
 
     @property
     def expected(self) -> Any:
-        return self.document if self.forwarded is None else self.forwarded
+        """The document that the compute API reads of an allowed request."""
+        if self.forwarded is None:
+            return self.document
+        return self.forwarded
 
 
 def image(name: Any = "nightly", metadata: Any = None, **members: Any) -> dict[str, Any]:
+    """Return the document of a ``createImage``; without metadata if None are given."""
     entity = {"name": name, **members}
     if metadata is not None:
         entity["metadata"] = metadata
@@ -51,10 +58,14 @@ def image(name: Any = "nightly", metadata: Any = None, **members: Any) -> dict[s
 
 
 def backup(**members: Any) -> dict[str, Any]:
-    return {"createBackup": {"name": "weekly", "backup_type": "weekly", "rotation": 50, **members}}
+    """Return the document of a ``createBackup``; ``members`` add to its own or replace them."""
+    entity = {"name": "weekly", "backup_type": "weekly", "rotation": 50}
+    entity.update(members)
+    return {"createBackup": entity}
 
 
 def items(count: int) -> dict[str, str]:
+    """Return this many metadata items."""
     return {f"key{number}": "value" for number in range(count)}
 
 
@@ -63,22 +74,27 @@ REQUIRED = "createImage entity requires name attribute"
 
 
 def bad_name(id_: str, name: Any, found: str) -> Case:
+    """Return a case that the rule ``name-format`` refuses."""
     return Case(id_, image(name), 400, NAME + found, rule="name-format")
 
 
 def bad_value(id_: str, value: Any, found: str) -> Case:
+    """Return a case that the rule ``metadata-value`` refuses."""
     message = f"The value of image metadata key 'k' must be text of at most 65535 bytes; found {found}"
     return Case(id_, image(metadata={"good": "v", "k": value}), 400, message, rule="metadata-value")
 
 
-def malformed(id_: str, document: Any, **rest: Any) -> Case:
-    return Case(id_, document, 400, "Malformed request body", rule="body", **rest)
+def malformed(id_: str, document: Any) -> Case:
+    """Return a case that the rule ``body`` refuses."""
+    return Case(id_, document, 400, "Malformed request body", rule="body")
 
 
 def no_such_action(id_: str, content_type: str, document: Any = None) -> Case:
-    document = image() if document is None else document
-    message, headers = "There is no such action: None", {"Content-Type": content_type}
-    return Case(id_, document, 400, message, headers=headers, rule="content-type")
+    """Return a case that the rule ``content-type`` refuses; without a document it is a good ``createImage``."""
+    if document is None:
+        document = image()
+    headers = {"Content-Type": content_type}
+    return Case(id_, document, 400, "There is no such action: None", headers=headers, rule="content-type")
 
 
 UNAUTHORIZED = "The request you have made requires authentication."
@@ -91,7 +107,7 @@ TOO_LONG = "Image metadata key too long"
 CASES: tuple[Case, ...] = (
     # --- the token
     Case("no token", image(), 401, UNAUTHORIZED, token=None, rule="token"),
-    Case("no token, a body that is none", b"{", 401, UNAUTHORIZED, token=None, rule="token"),
+    Case("no token and an unreadable body", b"{", 401, UNAUTHORIZED, token=None, rule="token"),
     # --- the content type
     Case("JSON with a charset", image(), headers={"Content-Type": "application/json; charset=utf-16"}),
     Case("Nova's own JSON type", image(), headers={"Content-Type": "application/vnd.openstack.compute+json"}),
@@ -103,7 +119,7 @@ CASES: tuple[Case, ...] = (
     no_such_action("JSON after a space", " application/json"),
     no_such_action("two types", "application/json, text/plain"),
     no_such_action("a form that names no action", "application/x-www-form-urlencoded", b"createImage=1"),
-    no_such_action("XML for what it is", "text/xml", b'<createImage name="x"/>'),
+    no_such_action("an XML document", "text/xml", b'<createImage name="x"/>'),
     # --- the body
     malformed("no body", b""),
     malformed("not JSON", b"createImage"),
@@ -135,25 +151,25 @@ CASES: tuple[Case, ...] = (
     Case("own project in the path", image(), path=f"/{PROJECT}{ACTION}"),
     Case("another project", image(), 400, MISMATCH.format("0" * 32), path=f"/{'0' * 32}{ACTION}", rule="project"),
     Case("project 0", image(), 400, MISMATCH.format("0"), path=f"/0{ACTION}", rule="project"),
-    Case("a project that is none", image(), 404, "The resource could not be found.", path=f"/admin{ACTION}",
-         rule="project-id"),
+    Case("a project id that Nova's routes don't match", image(), 404, "The resource could not be found.",
+         path=f"/admin{ACTION}", rule="project-id"),
     Case("own project in capitals", image(), 404, "The resource could not be found.",
          path=f"/{PROJECT.upper()}{ACTION}", rule="project-id"),
     # --- the server
-    Case("a server that is no UUID", image(), 404, "Instance 42 could not be found.", path="/servers/42/action",
+    Case("a server id that is not a UUID", image(), 404, "Instance 42 could not be found.", path="/servers/42/action",
          rule="server"),
-    Case("a long id", image(), 404, f"Instance {'x' * 77}... could not be found.", path=f"/servers/{'x' * 300}/action",
-         rule="server"),
-    Case("an id with a suffix", image(), 404, f"Instance {SERVER}.json could not be found.",
+    Case("a long server id", image(), 404, f"Instance {'x' * 77}... could not be found.",
+         path=f"/servers/{'x' * 300}/action", rule="server"),
+    Case("a server id with a suffix", image(), 404, f"Instance {SERVER}.json could not be found.",
          path=f"/servers/{SERVER}.json/action", rule="server"),
     # --- the switch
     Case("snapshots are off", image(), 400, DISABLED, options=SWITCHED_OFF, rule="snapshots-enabled"),
-    Case("off by its old name", image(), 400, DISABLED, options={"allow_instance_snapshots": "false"},
-         rule="snapshots-enabled"),
+    Case("snapshots are off, by the option's old name", image(), 400, DISABLED,
+         options={"allow_instance_snapshots": "false"}, rule="snapshots-enabled"),
     Case("snapshots are off, no name", {"createImage": {}}, 400, DISABLED, options=SWITCHED_OFF,
          rule="snapshots-enabled"),
     Case("backups are off too", backup(), 400, DISABLED, options=SWITCHED_OFF, rule="snapshots-enabled"),
-    Case("off, another action", {"lock": None}, options=SWITCHED_OFF),
+    Case("snapshots are off, another action", {"lock": None}, options=SWITCHED_OFF),
     # --- the name
     Case("a name", image("nightly")),
     Case("name of 1 character", image("a")),
@@ -186,7 +202,7 @@ CASES: tuple[Case, ...] = (
          rule="name-format"),
     Case("action given twice: the last counts", b'{"createImage": {}, "createImage": {"name": "b"}}',
          forwarded=image("b")),
-    # Names that the contract allows and Nova does not: the answer is Nova's.
+    # Names that the contract allows and Nova does not: the response is Nova's.
     Case("name with a space at its end", image("a "), nova=(400, 400)),
     Case("name of spaces", image("  "), nova=(400, 400)),
     Case("name with an emoji", image("\N{OK HAND SIGN}"), nova=(400, 400)),
@@ -214,7 +230,7 @@ CASES: tuple[Case, ...] = (
     Case("key of 1 character", image(metadata={"k": "v"})),
     Case("key of 255 characters", image(metadata={"k" * 255: "v"})),
     Case("key of 256 characters", image(metadata={"k" * 256: "v"}), 400, TOO_LONG, rule="metadata-key-length"),
-    Case("key of 256 characters, Nova's newline", image(metadata={"k" * 255 + "\n": "v"}), 400, TOO_LONG,
+    Case("key of 256 characters, the last is a newline", image(metadata={"k" * 255 + "\n": "v"}), 400, TOO_LONG,
          rule="metadata-key-length"),
     Case("key of 255 characters, multi-byte", image(metadata={"鍵" * 255: "v"}), nova=(400, 202)),
     Case("key of 256 characters, multi-byte", image(metadata={"鍵" * 256: "v"}), 400, TOO_LONG,
@@ -238,7 +254,7 @@ CASES: tuple[Case, ...] = (
     bad_value("value is null", None, "null"),
     bad_value("value is a list", ["v"], "a list"),
     bad_value("value is an object", {"a": "b"}, "an object"),
-    Case("a long bad key is cut", image(metadata={"k" * 200: 5}), 400,
+    Case("a long bad key is truncated", image(metadata={"k" * 200: 5}), 400,
          f"The value of image metadata key '{'k' * 77}...' must be text of at most 65535 bytes; found a number",
          rule="metadata-value"),
     # --- the order of judging
@@ -250,7 +266,7 @@ CASES: tuple[Case, ...] = (
     Case("no name wins over 129 items", image("", items(129)), 400, REQUIRED, rule="name-required"),
     Case("129 items win over a blank key", image(metadata={"": "v", **items(128)}), 403, QUOTA, rule="metadata-quota"),
     Case("a blank key wins over a bad value", image(metadata={"": 5}), 400, BLANK, rule="metadata-key-blank"),
-    # --- the sister
+    # --- createBackup
     Case("a backup", backup()),
     Case("a backup with metadata", backup(metadata=items(2))),
     Case("a backup named by a number", backup(name=42), forwarded=backup(name="42")),
@@ -259,7 +275,7 @@ CASES: tuple[Case, ...] = (
     Case("a backup with 129 items", backup(metadata=items(129)), 403, QUOTA, rule="metadata-quota"),
     Case("a backup with a bad key", backup(metadata={"": "v"}), 400, BLANK, rule="metadata-key-blank"),
     Case("a backup without a type: Nova's own refusal", {"createBackup": {"name": "x"}}, nova=(400, 400)),
-    # --- members that the contract does not know: Nova refuses them on /v2.1 and drops them on /v2
+    # --- members that are not in the contract: Nova refuses them on /v2.1 and drops them on /v2
     Case("another member", image(instance="x"), nova=(400, 202)),
     Case("another member, nested", b'{"createImage": {"name": "x", "m": ' + b"[" * 97 + b"]" * 97 + b"}}",
          forwarded=image("x", m=json.loads("[" * 97 + "]" * 97)), nova=(400, 202)),

@@ -1,4 +1,4 @@
-"""The real Nova, one for each process of a test run: its own fixtures can't be there twice."""
+"""The real Nova, one for each process of a test run: its own fixtures can't exist twice in a process."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytest
 
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[Any]:
-    """A real Nova with one ACTIVE server."""
+    """Start a real Nova with one ACTIVE server."""
     module = pytest.importorskip("tests.nova.cloud", reason="no Nova in this virtualenv")
-    case = module.Cloud()
-    case.setUp()
-    yield case
-    case.doCleanups()
+    running = module.Cloud()
+    running.setUp()
+    yield running
+    running.doCleanups()
 
 
 @pytest.fixture(autouse=True)
-def _quiet(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Every test begins with no image to account for, and leaves the server ready for the next."""
+def _clean_up_cloud(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After a test with Nova, wait until the server is ready for the next one, and forget its images and records."""
     yield
     if "cloud" in request.fixturenames:
         cloud = request.getfixturevalue("cloud")

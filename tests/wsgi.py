@@ -68,6 +68,3 @@ def _header_key(name: str) -> str:
     if key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         return key
     return f"HTTP_{key}"
-
-
-environ_of = build_environ

@@ -14,8 +14,8 @@ from imagefilter.policy.context import RequestContext, build_context
 from imagefilter.policy.policy import Policy
 from imagefilter.request.action import ImageAction, recognise
 from imagefilter.request.identity import Identity
-from imagefilter.rules.case import Lookups
-from imagefilter.rules.engine import Decision, Examination, Verdict, examine, judge
+from imagefilter.rules.case import Lookups, Refusal
+from imagefilter.rules.engine import Decision, Verdict, examine, judge
 from imagefilter.rules.table import Rule
 
 _COLUMNS = ("Rule", "Mode", "Result", "Settings")
@@ -100,17 +100,16 @@ def _build_rows(context: RequestContext, lookups: Lookups) -> list[Row]:
     origins = context.policy.origins
     given = {**origins[""], **origins.get(context.project_id or "", {})}
     rows = []
-    for examination in examine(context, lookups):
-        rule = examination.rule
-        rows.append((rule.name, examination.mode, _describe_result(examination), _describe_options(rule, given)))
+    for rule, mode, refusal in examine(context, lookups):
+        rows.append((rule.name, mode, _describe_result(mode, refusal), _describe_options(rule, given)))
     return rows
 
 
-def _describe_result(examination: Examination) -> str:
-    if examination.mode in ("off", "exempt"):
-        return examination.mode
-    if examination.refusal:
-        return f"{examination.refusal.status} {examination.refusal.message}"
+def _describe_result(mode: str, refusal: Refusal | None) -> str:
+    if mode in ("off", "exempt"):
+        return mode
+    if refusal:
+        return f"{refusal.status} {refusal.message}"
     return "holds"
 
 

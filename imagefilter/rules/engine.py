@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from imagefilter.policy.context import RequestContext
 from imagefilter.request.action import NAMED_ACTIONS
@@ -42,12 +42,12 @@ class Verdict(NamedTuple):
     usage: int | None = None
 
 
-class Examination(NamedTuple):
-    """What came of one rule."""
+# Modes in which a rule is not asked.
+_NOT_ASKED = frozenset(("off", "exempt"))
 
-    rule: Rule
-    mode: str  # enforce, warn, off; exempt if the caller is not bound by it
-    refusal: Refusal | None  # with its status; None: the rule holds, or was not asked
+#: What came of one rule: the rule; its mode for this caller (enforce, warn, off, or exempt); and its refusal, with a
+#: status, or None if it holds or was not asked. A plain tuple: 18 of them are made for each request.
+Examination = tuple[Rule, str, Optional[Refusal]]
 
 
 def judge(context: RequestContext, lookups: Lookups) -> Verdict:
@@ -58,9 +58,11 @@ def judge(context: RequestContext, lookups: Lookups) -> Verdict:
     warned = None
     try:
         for rule, mode, refusal in examine(context, lookups):
-            if refusal and mode == "enforce":
+            if refusal is None:
+                continue
+            if mode == "enforce":
                 return _verdict(Decision.DENY, rule, refusal)
-            if refusal and not warned:
+            if warned is None:
                 warned = _verdict(Decision.WOULD_DENY, rule, refusal)
     except NotAuthenticated:
         return Verdict(Decision.DENY, rule="token", status=401, message=UNAUTHORIZED.message)
@@ -76,22 +78,21 @@ def examine(context: RequestContext, lookups: Lookups) -> Iterator[Examination]:
 
     Ends at a broken rule that refuses in every mode: nothing can be judged of a request that can't be read.
     """
-    is_exempt = context.is_exempt
+    modes, is_exempt = context.settings.modes, context.is_exempt
     has_image_parts = context.action.name in NAMED_ACTIONS
     case = build_case(context, lookups)
     for rule in table.RULES:
-        if rule.reads_image and not has_image_parts:
+        if not has_image_parts and rule.reads_image:
             continue
-        mode = context.settings.modes[rule.name]
+        mode = modes[rule.name]
         if is_exempt and rule.exemptible:
             mode = "exempt"
-        if mode in ("off", "exempt"):
-            yield Examination(rule, mode, None)
-            continue
-        refusal = rule.check(case)
+        refusal = None
+        if mode not in _NOT_ASKED:
+            refusal = rule.check(case)
         if refusal and refusal.status is None:
             refusal = refusal._replace(status=rule.status)
-        yield Examination(rule, mode, refusal)
+        yield rule, mode, refusal
         if refusal and rule.always_enforced:
             return
 

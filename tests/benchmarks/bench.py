@@ -1,7 +1,7 @@
 """Run the benchmarks side by side in one run, print them, and write ``docs/performance.md``: ``make bench``.
 
-The machine's speed drifts, so all cases of a table are interleaved, their order rotates, and what is compared are
-minima over many rounds. Ratios are the figures to quote.
+The machine's speed drifts, so all cases of a table are interleaved, their order rotates, and the least times over many
+rounds are compared. Ratios are the figures to quote.
 """
 
 from __future__ import annotations
@@ -10,26 +10,34 @@ import argparse
 import logging
 from pathlib import Path
 
-from tests.benchmarks import audit, cost, gateway, page, reading, relay
+from tests.benchmarks import audit, cost, gateway, page, reading, relay, versions
 from tests.benchmarks.measure import Table, text
 from tests.benchmarks.subject import quiet
 
 TABLES = (
-    *(cost.requests, cost.metadata, cost.sections, cost.threads),
-    *(audit.records, reading.reading, relay.catching_up, relay.publishing, gateway.gateway),
+    cost.requests,
+    cost.metadata,
+    cost.sections,
+    cost.threads,
+    audit.records,
+    reading.reading,
+    relay.catching_up,
+    relay.publishing,
+    gateway.gateway,
 )
 
 
-def main(rounds: int = 41, span: float = 0.004, folder: Path | None = None) -> list[Table]:
-    """Run all of it.
+def run(rounds: int = 41, span: float = 0.004, folder: Path | None = None) -> list[Table]:
+    """Run all benchmarks and print their tables.
 
-    :param rounds: how often each call is timed; :param span: how long each time, in seconds.
+    :param rounds: how often each call is timed.
+    :param span: how long it is repeated each time, in seconds.
     :param folder: where the page and its plots are written; None writes none.
     """
     quiet()
     tables = []
-    for table in TABLES:
-        tables.append(table(rounds, span))
+    for build_table in TABLES:
+        tables.append(build_table(rounds, span))
         print(text(tables[-1]), flush=True)
         print()
     logging.disable(logging.NOTSET)
@@ -38,7 +46,18 @@ def main(rounds: int = 41, span: float = 0.004, folder: Path | None = None) -> l
     return tables
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+def main() -> None:
+    """Run all benchmarks, or compare two versions of the filter."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bench", description=__doc__.partition("\n")[0])
     parser.add_argument("--page", type=Path, metavar="FOLDER", help="write performance.md and its plots there")
-    main(folder=parser.parse_args().page)
+    help_text = "only compare this version of the filter with the one in another checkout"
+    parser.add_argument("--against", type=Path, metavar="FOLDER", help=help_text)
+    args = parser.parse_args()
+    if args.against:
+        print(text(versions.compare(args.against)))
+    else:
+        run(folder=args.page)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""What the filter costs a request, beside other filters, and how that grows."""
+"""The filter's cost for a request, beside other filters, and its growth."""
 
 from __future__ import annotations
 
@@ -11,97 +11,124 @@ from pathlib import Path
 from typing import Any
 
 from imagefilter import filter_factory
-from tests.benchmarks.measure import Check, Table, Times, figure, measure
+from tests.benchmarks.measure import MICRO, Call, Calls, Check, Table, Times, figure, measure
 from tests.benchmarks.subject import REQUESTS, bare, caller, create_image, filters, nova_body_handling
 from tests.cases import PROJECT
 
-MICRO = 1e6
 #: µs over the bare app, at most.
 TARGETS = {"GET": 0.1, "POST reboot": 3.0, "createImage, 3 items": 25.0}
 LARGEST = "createImage, 128 x 255"
+OWN, PARSE, NOVA = "imagefilter", "json.loads alone", "Nova's own body handling"
+
+# Seconds by name and request.
+_Costs = dict[tuple[str, str], float]
 
 
 def requests(rounds: int, span: float) -> Table:
-    """Each filter in front of the same bare app, and what Nova does with the same bodies."""
-    apps = {"bare": bare, **filters()}
-    calls = {(name, what): caller(app, request) for name, app in apps.items() for what, request in REQUESTS.items()}
+    """Time each filter in front of the same bare app, and what Nova does with the same bodies."""
+    apps = filters()
+    calls: Calls = {("bare", what): caller(bare, request) for what, request in REQUESTS.items()}
+    for name, app in apps.items():
+        for what, request in REQUESTS.items():
+            calls[name, what] = caller(app, request)
     for what, (_, _, body) in REQUESTS.items():
-        if body:
-            calls["json.loads alone", what] = functools.partial(json.loads, body.decode())
-        nova = nova_body_handling(body) if "createImage" in what else None
-        if nova:
-            calls["Nova's own body handling", what] = nova
+        calls.update({(name, what): call for name, call in _body_calls(body).items()})
     times = measure(calls, rounds, span)
-    costs = {key: _over_bare(times, key, key[0] in apps) for key in times if key[0] != "bare"}
+    costs = _costs(times, apps)
     names = list(dict.fromkeys(name for name, _ in costs))
-    rows = [[name, *(_cell(costs, name, what) for what in REQUESTS)] for name in names]
-    rows.append(["spread of imagefilter", *(_spread(times["imagefilter", what]) for what in REQUESTS)])
-    ours = {what: costs["imagefilter", what] for what in REQUESTS}
-    checks = [Check(f"{what}, over the bare app", ours[what] * MICRO, limit, "µs") for what, limit in TARGETS.items()]
-    parse = times["json.loads alone", LARGEST].least
-    checks.append(Check(LARGEST, ours[LARGEST] / parse, 4.5, "x json.loads alone"))
+    rows = [[name, *_cells(costs, name)] for name in names]
+    rows.append(["spread of imagefilter", *_spreads(times)])
+    checks = [
+        Check(f"{what}, over the bare app", costs[OWN, what] * MICRO, most, "µs") for what, most in TARGETS.items()
+    ]
+    checks.append(Check(LARGEST, costs[OWN, LARGEST] / costs[PARSE, LARGEST], 4.5, "x json.loads alone"))
     text = (
         "µs a request over the bare app, and in brackets the ratio to imagefilter. The lower two rows are whole costs, "
-        "not differences. *Recording* is with a journal where a sync is free. The peers build their events and hand "
+        "not differences. *Recording* is with a journal where a sync is free. The peers build their events and pass "
         "them to a logger that is off. The spread is the median round over the least one."
     )
     return Table("A request, beside other filters", text, ["", *REQUESTS], rows, checks)
 
 
-def _over_bare(times: dict[Any, Times], key: tuple[str, str], is_app: bool) -> float:
-    return times[key].least - (times["bare", key[1]].least if is_app else 0)
+def _body_calls(body: bytes) -> Calls:
+    """Return what a body alone costs: to parse it, and Nova's own handling of it."""
+    if not body:
+        return {}
+    calls: Calls = {PARSE: functools.partial(json.loads, body.decode())}
+    nova = None
+    if b"createImage" in body:
+        nova = nova_body_handling(body)
+    if nova:
+        calls[NOVA] = nova
+    return calls
 
 
-def _cell(costs: dict[tuple[str, str], float], name: str, what: str) -> str:
-    cost = costs.get((name, what))
-    return "–" if cost is None else f"{figure(cost * MICRO)} ({figure(cost / costs['imagefilter', what])} x)"
+def _costs(times: dict[Any, Times], apps: dict[str, Any]) -> _Costs:
+    """Return the cost of each app over the bare one, and of the others as a whole."""
+    costs = {}
+    for (name, what), seconds in times.items():
+        if name in apps:
+            costs[name, what] = seconds.least - times["bare", what].least
+        elif name != "bare":
+            costs[name, what] = seconds.least
+    return costs
 
 
-def _spread(times: Times) -> str:
-    return f"{times.median / times.least:.2f}"
+def _cells(costs: _Costs, name: str) -> list[str]:
+    cells = []
+    for what in REQUESTS:
+        cost = costs.get((name, what))
+        if cost is None:
+            cells.append("–")
+        else:
+            cells.append(f"{figure(cost * MICRO)} ({figure(cost / costs[OWN, what])} x)")
+    return cells
+
+
+def _spreads(times: dict[Any, Times]) -> list[str]:
+    return [f"{times[OWN, what].median / times[OWN, what].least:.2f}" for what in REQUESTS]
 
 
 def metadata(rounds: int, span: float) -> Table:
-    """The cost of a createImage by the size of its metadata."""
+    """Time a createImage by the size of its metadata."""
     counts, size = (0, 1, 8, 32, 64, 128), 255
     app = filter_factory({})(bare)
-    calls: dict[Any, Any] = {}
+    calls: Calls = {}
     for count in counts:
         request = create_image(count, size)
         calls["bare", count] = caller(bare, request)
-        calls["imagefilter", count] = caller(app, request)
-        calls["json.loads alone", count] = functools.partial(json.loads, request[2].decode())
-        nova = nova_body_handling(request[2])
-        if nova:
-            calls["Nova's own body handling", count] = nova
+        calls[OWN, count] = caller(app, request)
+        calls.update({(name, count): call for name, call in _body_calls(request[2]).items()})
     times = measure(calls, rounds, span)
-    names = [name for name in dict.fromkeys(name for name, _ in calls) if name != "bare"]
-    cost = {
-        (name, count): _over_bare(times, (name, count), name == "imagefilter") * MICRO
-        for name in names
-        for count in counts
-    }
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for (name, count), cost in _costs(times, {OWN: app}).items():
+        lines.setdefault(name, []).append((count, cost * MICRO))
     return Table(
         "Growth with the metadata",
         f"µs of a createImage with this many items of {size} characters; imagefilter over the bare app.",
-        ["items", *names],
-        [[str(count), *(f"{cost[name, count]:,.1f}" for name in names)] for count in counts],
+        ["items", *lines],
+        [_row(f"{count}", lines, count, 1) for count in counts],
         [],
-        {name: [(count, cost[name, count]) for count in counts] for name in names},
+        lines,
         ("items", "µs"),
     )
 
 
+def _row(title: str, lines: dict[str, list[tuple[float, float]]], x: float, digits: int) -> list[str]:
+    """Return the figures of all lines at one point."""
+    return [title, *(f"{dict(points)[x]:,.{digits}f}" for points in lines.values())]
+
+
 def sections(rounds: int, span: float) -> Table:
-    """The cost of a createImage by the number of projects that have a section of their own."""
+    """Time a createImage by the number of projects that have a section of their own."""
     counts = (1, 100, 10_000)
     request = create_image(3, 8)
-    calls: dict[Any, Any] = {"bare": caller(bare, request)}
+    calls: Calls = {"bare": caller(bare, request)}
     loading = {}
     with tempfile.TemporaryDirectory() as folder:
         for count in counts:
             begin = time.perf_counter()
-            calls[count] = caller(_with_sections(Path(folder), count), request)
+            calls[count] = caller(_filter_with_sections(Path(folder), count), request)
             loading[count] = time.perf_counter() - begin
         times = measure(calls, rounds, span)
     cost = {count: (times[count].least - times["bare"].least) * MICRO for count in counts}
@@ -115,55 +142,58 @@ def sections(rounds: int, span: float) -> Table:
     )
 
 
-def _with_sections(folder: Path, count: int) -> Any:
-    projects = [PROJECT, *(f"{number:032x}" for number in range(1, count))]
+def _filter_with_sections(folder: Path, count: int) -> Any:
+    projects = [PROJECT]
+    projects += [f"{number:032x}" for number in range(1, count)]
     path = folder / f"{count}.conf"
     path.write_text("".join(f"[imagefilter:project:{project}]\nmetadata_items = 64\n" for project in projects))
     return filter_factory({}, oslo_config_file=str(path))(bare)
 
 
 def threads(rounds: int, span: float) -> Table:
-    """Requests a second by the number of threads, with and without the filter and its journal."""
+    """Count requests a second by the number of threads, with and without a journal."""
     counts = (1, 2, 4, 8, 16, 32)
     request = create_image(3, 8)
-    rates: dict[tuple[str, int], float] = {}
+    best: dict[str, dict[float, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        apps = {
-            "imagefilter": caller(filter_factory({})(bare), request),
+        calls = {
+            OWN: caller(filter_factory({})(bare), request),
             "with a journal on disk": caller(filter_factory({}, audit_journal=f"{folder}/audit.jsonl")(bare), request),
         }
         for _ in range(max(1, rounds // 10)):
             for count in counts:
-                for name, call in apps.items():
-                    seen = _rate(call, count, span * 25)
-                    rates[name, count] = max(seen, rates.get((name, count), 0))
+                for name, call in calls.items():
+                    rates = best.setdefault(name, {})
+                    rates[count] = max(rates.get(count, 0), _count_a_second(call, count, span * 25))
+    lines = {name: list(rates.items()) for name, rates in best.items()}
     return Table(
         "Growth with threads",
         "createImage with 3 items: requests a second of one process, the best of the rounds. Without a journal "
         "Python's lock is the limit; with one, the disk is: each request waits for two syncs.",
-        ["threads", *apps],
-        [[str(count), *(f"{rates[name, count]:,.0f}" for name in apps)] for count in counts],
+        ["threads", *calls],
+        [_row(f"{count}", lines, count, 0) for count in counts],
         [],
-        {name: [(count, rates[name, count]) for count in counts] for name in apps},
+        lines,
         ("threads", "requests a second"),
     )
 
 
-def _rate(call: Any, count: int, seconds: float) -> float:
-    done = [0] * count
-    over = threading.Event()
+def _count_a_second(call: Call, threads: int, seconds: float) -> float:
+    """Return how often some threads make a call in a second."""
+    done = [0] * threads
+    stop = threading.Event()
 
     def work(number: int) -> None:
-        while not over.is_set():
+        while not stop.is_set():
             call()
             done[number] += 1
 
-    workers = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
     begin = time.perf_counter()
     for worker in workers:
         worker.start()
     time.sleep(seconds)
-    over.set()
+    stop.set()
     for worker in workers:
         worker.join()
     return sum(done) / (time.perf_counter() - begin)

@@ -16,9 +16,9 @@ INTRODUCTION = """\
 
 This page is written by `make bench`; every figure on it comes from one run.
 
-Method: all cases of a table are interleaved, their order rotates from round to round, and what is compared is the least
-time over all rounds, since whatever else runs on a machine can only add to it. Ratios are the figures to quote; the
-absolute ones belong to this machine.
+Method: all cases of a table are interleaved, their order rotates from round to round, and the least times over all
+rounds are compared, because anything else that runs on the machine can only add to them. Ratios are the figures to
+quote; the absolute ones belong to this machine.
 """
 PACKAGES = (
     "imagefilter",
@@ -37,7 +37,7 @@ def write(folder: Path, tables: Iterable[Table]) -> None:
     folder.mkdir(exist_ok=True)
     parts = [INTRODUCTION, _machine()]
     for number, table in enumerate(tables, 1):
-        parts += [f"## {table.title}\n", table.text + "\n", _markdown([table.header, *table.rows])]
+        parts += [f"## {table.title}\n", f"{table.text}\n", _markdown([table.header, *table.rows])]
         if table.lines:
             plot = folder / "performance" / f"{number}.svg"
             plot.parent.mkdir(exist_ok=True)
@@ -49,7 +49,7 @@ def write(folder: Path, tables: Iterable[Table]) -> None:
 
 
 def _machine() -> str:
-    versions = ", ".join(f"{name} {version}" for name in PACKAGES if (version := _version(name)))
+    versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES if _version(name))
     today = datetime.datetime.now(datetime.timezone.utc).date()
     load = os.getloadavg()[0]
     return (
@@ -59,16 +59,19 @@ def _machine() -> str:
 
 
 def _processor() -> str:
-    """The model, where Linux tells it."""
+    """Return the processor's model as Linux names it; elsewhere its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.machine()
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.machine())
+        lines = []
+    for line in lines:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
 
 
 def _version(name: str) -> str:
+    """Return the installed version of a package; empty if there is none."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -76,12 +79,14 @@ def _version(name: str) -> str:
 
 
 def _markdown(grid: Sequence[Sequence[str]]) -> str:
-    head, *rows = ("| " + " | ".join(row) + " |" for row in grid)
+    """Return a table in Markdown; the first row is its head."""
+    head, *rows = ["| " + " | ".join(row) + " |" for row in grid]
     rule = "|---|" + "---:|" * (len(grid[0]) - 1)
     return "\n".join([head, rule, *rows, ""])
 
 
 def _plot(table: Table, path: Path) -> None:
+    """Write the plot of a table."""
     import matplotlib
 
     matplotlib.use("svg")

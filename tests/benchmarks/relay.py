@@ -14,12 +14,12 @@ from pathlib import Path
 from tests.benchmarks.measure import Check, Table
 from tests.relay import broker as broker_
 from tests.relay.broker import Broker
-from tests.relay.small import Folder, record
+from tests.relay.fakes import Folder, record
 
 # Records of a run at the sizes of ``make bench``.
 _PRINTED, _PUBLISHED = 200_000, 200
 
-# Each line of standard input is a turn; both tell the seconds of one, without imports and connecting.
+# Each line of standard input starts a turn; both print the seconds of a turn, without imports and connecting.
 _BARE = """
 import json, sys, time
 import oslo_messaging
@@ -39,23 +39,23 @@ for _ in sys.stdin:
 """
 _RELAY = """
 import sys, time
-from imagefilter import checkpoint, notification, relay, relay_options
+from imagefilter.relay import checkpoint, loop, notifier, options
 config, source = sys.argv[1:]
-settings = relay_options.load(config)
-saved = checkpoint.Checkpoint(settings.checkpoint)
-running = relay.Relay(settings, checkpoint.read(settings.checkpoint), notification.Bus(settings), saved)
+settings = options.load(config)
+locked = checkpoint.Checkpoint(settings.checkpoint)
+relay = loop.Relay(settings, checkpoint.read(settings.checkpoint), notifier.Notifier(settings), locked)
 lines = open(source, "rb").read()
 for _ in sys.stdin:
     with open(settings.journals[0], "ab") as journal:
         journal.write(lines)
     begin = time.perf_counter()
-    assert running.run(once=True)
+    assert relay.run(once=True)
     print(time.perf_counter() - begin, flush=True)
 """
 
 
 def catching_up(rounds: int, span: float) -> Table:
-    """``imagefilter relay --once --dry-run``: records a second of processor time, and memory."""
+    """Measure ``imagefilter relay --once --dry-run``: records a second of processor time, and memory."""
     count = max(2000, int(_PRINTED * _scale(rounds, span)))
     rows, rates, peaks = [], [], []
     command = [sys.executable, "-W", "ignore", "-m", "imagefilter.cli.app", "relay", "--once", "--dry-run"]
@@ -68,8 +68,7 @@ def catching_up(rounds: int, span: float) -> Table:
         rows.append([name, f"{rates[-1]:,.0f}", f"{memory:,.0f}"])
     return Table(
         "The relay catching up, printing to /dev/null",
-        f"{count:,} records, from a journal in memory. The seconds are the processor's, without start: nothing is "
-        "waited for.",
+        f"{count:,} records, from a journal in memory. The seconds are of processor time, without the start.",
         ["", "records/s", "peak memory, MB"],
         rows,
         [
@@ -80,18 +79,24 @@ def catching_up(rounds: int, span: float) -> Table:
 
 
 def publishing(rounds: int, span: float) -> Table:
-    """The relay with a real RabbitMQ, beside a loop of oslo.messaging's own notifier, turn by turn."""
+    """Measure the relay with a real RabbitMQ, beside a loop of oslo.messaging's own notifier, turn by turn."""
     count = max(20, int(_PUBLISHED * _scale(rounds, span)))
     least = {"imagefilter relay": 0.0, "bare oslo.messaging loop": 0.0}
-    if not broker_.missing():
-        least = dict(zip(least, _publish(count, turns=31 if rounds > 1 else 2)))
-    rates = {name: count / seconds if seconds else 0.0 for name, seconds in least.items()}
+    if not broker_.why_missing():
+        turns = 2
+        if rounds > 1:
+            turns = 31
+        least = dict(zip(least, _publish(count, turns)))
+    rates = dict.fromkeys(least, 0.0)
+    for name, seconds in least.items():
+        if seconds:
+            rates[name] = count / seconds
     ratio = rates["imagefilter relay"] / (rates["bare oslo.messaging loop"] or 1)
     return Table(
         "The relay publishing to RabbitMQ",
-        f"The best of turns of {count:,} records. Both wait until a durable queue has confirmed a record; the bare "
-        "loop reads no journal, keeps no checkpoint, and counts nothing. RabbitMQ's data is in memory. (0: it is not "
-        "installed.)",
+        f"The best of several turns of {count:,} records. Both wait until a durable queue has confirmed a record; the "
+        "bare loop reads no journal, keeps no checkpoint, and counts nothing. RabbitMQ's data is in memory. (0: it is "
+        "not installed.)",
         ["", "records/s"],
         [[name, f"{rate:,.0f}"] for name, rate in rates.items()],
         [Check("the relay beside the bare loop", ratio, 0.8, "times", least=True)],
@@ -99,12 +104,12 @@ def publishing(rounds: int, span: float) -> Table:
 
 
 def _scale(rounds: int, span: float) -> float:
-    """How much of it: all at the sizes of ``make bench``."""
+    """Return the share of the records to measure with: all of them at the sizes of ``make bench``."""
     return min(1.0, rounds * span / 0.16)
 
 
 def _publish(count: int, turns: int) -> list[float]:
-    """The least seconds of the relay's turns, and of the bare loop's."""
+    """Return the least seconds of the relay's turns, and of the bare loop's."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as data:
         broker = Broker(Path(data, "rabbitmq"))
         try:
@@ -113,10 +118,10 @@ def _publish(count: int, turns: int) -> list[float]:
                 source = folder.journal.rename(folder.path / "source")
                 relay = stack.enter_context(_taking_turns(_RELAY, folder.config, source))
                 bare = stack.enter_context(_taking_turns(_BARE, broker.url(), f"{folder.topic}-bare", source))
-                seen = [(_turn(relay), _turn(bare)) for _ in range(turns)]
+                seconds = [(_turn(relay), _turn(bare)) for _ in range(turns)]
         finally:
             broker.stop()
-    return [min(times) for times in zip(*seen[1:])]  # the first ones connect
+    return [min(times) for times in zip(*seconds[1:])]  # the first ones connect
 
 
 @contextlib.contextmanager
@@ -137,7 +142,7 @@ def _turn(process: subprocess.Popen[str]) -> float:
 
 
 def _run(command: list[str]) -> tuple[float, float]:
-    """Seconds of the processor, and peak memory in MB, of a command whose output nobody wants."""
+    """Run a command; return its seconds of processor time, and its peak memory in MB."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -147,12 +152,13 @@ def _run(command: list[str]) -> tuple[float, float]:
 
 @contextlib.contextmanager
 def _folder(count: int, url: str = "") -> Iterator[Folder]:
-    """A host's files, with a journal of so many records in memory."""
+    """Make the files of a host in memory, with a journal of so many records."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as path:
         folder = Folder(Path(path), url)
-        kinds = [json.dumps(record(0, kind), separators=(",", ":")) + "\n" for kind in (0, 1, 0, 1, 2)]
-        ids = [json.loads(line)["id"] for line in kinds]
+        templates = [record(0, template) for template in (0, 1, 0, 1, 2)]
+        lines = [json.dumps(template, separators=(",", ":")) + "\n" for template in templates]
+        ids = [template["id"] for template in templates]
         with open(folder.journal, "w", encoding="ascii") as file:
             for n in range(count):
-                file.write(kinds[n % 5].replace(ids[n % 5], f"{n:08d}{ids[n % 5][8:]}", 1))
+                file.write(lines[n % 5].replace(ids[n % 5], f"{n:08d}{ids[n % 5][8:]}", 1))
         yield folder

@@ -1,4 +1,4 @@
-"""What is measured: requests, and the filters in front of the same bare app."""
+"""The subject of the benchmarks: requests, and the filters in front of the same bare app."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Callable
 
 from imagefilter import filter_factory
 from tests.cases import PROJECT, SERVER
-from tests.requests import environ_of
+from tests.wsgi import build_environ
 
 CONTEXT = types.SimpleNamespace(user_id="alice", project_id=PROJECT, roles=["member"])
 ACTION = f"/v2.1/servers/{SERVER}/action"
@@ -29,15 +29,40 @@ IDENTITY = {
     "HTTP_X_SERVICE_CATALOG": json.dumps([{"type": "compute", "name": "nova", "id": "1", "endpoints": ENDPOINTS}]),
 }
 
+AUDIT_MAP = """
+[custom_actions]
+createImage = create/image
+[path_keywords]
+servers = server
+[service_endpoints]
+compute = service/compute
+"""
+
+SAP_AUDIT_MAP = """
+service_type: compute
+service_name: nova
+prefix: '/v2.1'
+resources:
+  servers:
+    custom_actions:
+      createImage: create/image
+"""
+
 Request = tuple[str, str, bytes]
 
 
 def image(items: int, size: int) -> bytes:
+    """Return the body of a ``createImage``.
+
+    :param items: number of metadata items.
+    :param size: length of each value, in bytes.
+    """
     metadata = {f"key{number}": "v" * size for number in range(items)}
     return json.dumps({"createImage": {"name": "nightly", "metadata": metadata}}).encode()
 
 
 def create_image(items: int, size: int) -> Request:
+    """Return a ``createImage`` as method, path and body."""
     return "POST", ACTION, image(items, size)
 
 
@@ -51,18 +76,19 @@ REQUESTS: dict[str, Request] = {
 
 
 def bare(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """Respond 202 to everything."""
     start_response("202 Accepted", [("Content-Length", "0")])
     return [b""]
 
 
 def start_response(status: str, headers: list[Any], exc_info: Any = None) -> None:
-    pass
+    """Take the response's head, as a server does."""
 
 
 def caller(app: Any, request: Request) -> Callable[[], None]:
-    """A call of an app with a request, as a server makes it: the answer is read and closed."""
+    """Return a call of an app with a request, as a server makes it: the response is read and closed."""
     method, target, body = request
-    template = environ_of(method, target, body, **IDENTITY, **{"nova.context": CONTEXT})
+    template = build_environ(method, target, body, **IDENTITY, **{"nova.context": CONTEXT})
 
     def call() -> None:
         environ = template.copy()
@@ -78,35 +104,40 @@ def caller(app: Any, request: Request) -> Callable[[], None]:
 
 
 def filters() -> dict[str, Any]:
-    """Ours and the ones beside it; each is what its own factory makes."""
-    import webob.dec
+    """Return imagefilter and the filters that it is compared with, each as its own factory builds it."""
     from oslo_middleware import RequestBodySizeLimiter
 
-    @webob.dec.wsgify.middleware
-    def passing(request: Any, app: Any) -> Any:
-        return app
-
-    return {
+    apps = {
         "imagefilter": filter_factory({})(bare),
         "imagefilter, recording": filter_factory({}, audit_journal=_in_memory("audit.jsonl"))(bare),
-        "wsgify pass-through": passing(bare),
+        "wsgify pass-through": wsgify(),
         "oslo sizelimit": RequestBodySizeLimiter.factory({})(bare),
-        "keystonemiddleware audit, log": _ksm_audit(),
-        **_sap_audit(),
+        "keystonemiddleware audit, log": _keystonemiddleware_audit(),
     }
+    apps.update(_sap_audit())
+    return apps
 
 
-def _ksm_audit() -> Any:
+def wsgify() -> Any:
+    """Return the simplest filter made with webob: it changes nothing."""
+    import webob.dec
+
+    @webob.dec.wsgify.middleware
+    def pass_through(request: Any, app: Any) -> Any:
+        return app
+
+    return pass_through(bare)
+
+
+def _keystonemiddleware_audit() -> Any:
     from keystonemiddleware import audit
 
-    actions = "[custom_actions]\ncreateImage = create/image\n[path_keywords]\nservers = server\n"
-    audit_map = _file(actions + "[service_endpoints]\ncompute = service/compute\n")
-    # Without that, its notifications go to oslo.messaging, and from there nowhere.
-    return audit.filter_factory({}, audit_map_file=audit_map, use_oslo_messaging="false")(bare)
+    # Otherwise its notifications go to oslo.messaging, which drops them.
+    return audit.filter_factory({}, audit_map_file=_file(AUDIT_MAP), use_oslo_messaging="false")(bare)
 
 
 def _sap_audit() -> dict[str, Any]:
-    """SAP's audit-middleware, if it is there; importing it replaces pycadf's clock for everybody, which is undone."""
+    """Return SAP's audit-middleware, if it is installed; the import replaces pycadf's clock, which is undone."""
     import pycadf.timestamp
     from oslo_config import cfg
 
@@ -117,20 +148,18 @@ def _sap_audit() -> dict[str, Any]:
         return {}
     finally:
         pycadf.timestamp.get_utc_now = clock
-    sap_map = "service_type: compute\nservice_name: nova\nprefix: '/v2.1'\n"
-    sap_map += "resources:\n  servers:\n    custom_actions:\n      createImage: create/image\n"
     # Its default is a queue and a thread in front of oslo.messaging. Its options are oslo.config's global ones.
     group = "audit_middleware_notifications"
     cfg.CONF.set_override("use_oslo_messaging", False, group)
     try:
-        app = auditmiddleware.filter_factory({}, audit_map_file=_file(sap_map))(bare)
+        app = auditmiddleware.filter_factory({}, audit_map_file=_file(SAP_AUDIT_MAP))(bare)
     finally:
         cfg.CONF.clear_override("use_oslo_messaging", group)
     return {"SAP audit-middleware, log": app}
 
 
 def _in_memory(name: str) -> str:
-    """A file in a folder of its own where a sync costs nothing."""
+    """Return the path of a file in a folder of its own, where a sync costs nothing."""
     folder = tempfile.mkdtemp(dir="/dev/shm")
     atexit.register(shutil.rmtree, folder)
     return f"{folder}/{name}"
@@ -145,7 +174,10 @@ def _file(content: str) -> str:
 
 
 def nova_body_handling(body: bytes) -> Callable[[], None] | None:
-    """What Nova itself does with the body of an action, before routing, policy and database."""
+    """Return what Nova itself does with the body of an action, before routing, policy and database.
+
+    :returns: None if there is no Nova.
+    """
     try:
         from nova.api.openstack import wsgi
         from nova.api.openstack.compute.schemas import servers
@@ -158,10 +190,11 @@ def nova_body_handling(body: bytes) -> Callable[[], None] | None:
     def handle() -> None:
         wsgi.action_peek(body)
         schema.validate(wsgi.JSONDeserializer().deserialize(body)["body"])
-        strutils.mask_password(str(body))  # its debug line, which is made whether it is written or not
+        strutils.mask_password(str(body))  # for its debug line, whether that is written or not
 
     return handle
 
 
 def quiet() -> None:
+    """Disable logging."""
     logging.disable(logging.CRITICAL)

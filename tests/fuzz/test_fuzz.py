@@ -1,22 +1,25 @@
-"""The fuzzer's corpus without the fuzzer; and that no request takes longer than its length explains."""
+"""The fuzzer's corpus without the fuzzer; and no request takes more work than its length explains."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 
-from imagefilter import action
-from tests.fuzz.target import LIMIT, check, parse
+from imagefilter import request
+from imagefilter.fault import Fault
+from imagefilter.request.action import encode, recognise
+from imagefilter.request.body import read_body
+from tests.fuzz.shapes import SHAPES, Shape
+from tests.fuzz.target import LIMIT, NAMES, check, parse
 
 CORPUS = sorted(Path(__file__).with_name("corpus").iterdir())
-NAMES = {name: name.encode() for name in action.ACTIONS}
-POST = b"POST /v2.1/servers/11111111-2222-4333-8444-555555555555/action"
+PACKAGE = str(Path(request.__file__).parent)
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
@@ -31,89 +34,53 @@ def test_every_beginning_of_the_corpus(path: Path) -> None:
         check(data[:length])
 
 
-def _shapes() -> Iterator[tuple[str, Callable[[int], bytes]]]:
-    """Requests that grow: what an attacker would try to be slow with."""
-    image, end = b'{"createImage": {"name": "x", "m": ', b"}}"
-
-    def body(repeated: bytes, before: bytes = b"", after: bytes = b"") -> Callable[[int], bytes]:
-        return lambda size: POST + b"\n\n" + before + repeated * (size // len(repeated)) + after
-
-    yield "nested lists", lambda size: POST + b"\n\n" + image + b"[" * (size // 2) + b"]" * (size // 2) + end
-    yield (
-        "nested objects",
-        lambda size: POST + b"\n\n" + image + b'{"":' * (size // 5) + b"1" + b"}" * (size // 5) + end,
-    )
-    yield "brackets that never close", body(b"[", image)
-    yield "brackets in a text", body(b"[{", image + b'"', b'"' + end)
-    yield "many empty lists", body(b"[],", image + b"[", b"1]" + end)
-    yield (
-        "many keys",
-        lambda size: POST + b"\n\n" + image + b"{" + b",".join(b'"%d":1' % n for n in range(size // 9)) + b"}" + end,
-    )
-    yield "one key again and again", body(b'"k":1,', image + b"{", b'"k":1}' + end)
-    yield "the action again and again", body(b'"createImage":{"name":5},', b"{", b'"createImage":{"name":7}}')
-    yield "escapes", body(b"\\u0041", image + b'"', b'"' + end)
-    yield "backslashes", body(b"\\", image)
-    yield "digits", body(b"9", b'{"createImage": {"name": ', b"}}")
-    yield "white space", body(b" ", image + b"1" + end)
-    yield "a path of slashes", lambda size: b"POST " + b"/" * size + b"servers/x/action\n\n" + image + b"1" + end
-    yield (
-        "a path of segments",
-        lambda size: b"POST " + b"/x" * (size // 2) + b"/servers/x/action\n\n" + image + b"1" + end,
-    )
-    yield (
-        "a path of line ends",
-        lambda size: b"POST /servers/x/action" + b"%0a" * (size // 3) + b"\n\n" + image + b"1" + end,
-    )
-    yield "a length of digits", lambda size: POST + b"\nCONTENT_LENGTH=" + b"9" * size + b"\n\n" + image + b"1" + end
-    yield "a content type", lambda size: POST + b"\nCONTENT_TYPE=" + b";" * size + b"\n\n" + image + b"1" + end
-
-
-class _Steps:
-    """Counts the lines of action.py that are run."""
+class LineCounter:
+    """Counts the lines that are run of the package that reads requests."""
 
     def __init__(self) -> None:
         self.count = 0
 
     def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if frame.f_code.co_filename != action.__file__:
+        if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
         self.count += 1
         return self.trace
 
 
-def _steps(data: bytes) -> int:
+def count_lines(data: bytes) -> int:
+    """Return how many lines are run to read, recognise and encode a request."""
     environ, _ = parse(data)
-    steps = _Steps()
-    sys.settrace(steps.trace)
+    counter = LineCounter()
+    sys.settrace(counter.trace)
     try:
-        body = action.read_body(environ, LIMIT)
-        found = action.recognise(environ, body, NAMES)
-        if found and isinstance(found.entity, dict):
-            action.encode(found, True)
-    except action.fault.Fault:
-        pass
+        with contextlib.suppress(Fault):
+            action = recognise(environ, read_body(environ, LIMIT), NAMES)
+            if action and isinstance(action.entity, dict):
+                encode(action, True)
     finally:
         sys.settrace(None)
-    return steps.count
+    return counter.count
 
 
-@pytest.mark.parametrize(("name", "grown"), _shapes(), ids=[name for name, _ in _shapes()])
-def test_twice_the_request_is_at_most_twice_the_work(name: str, grown: Callable[[int], bytes]) -> None:
+@pytest.mark.parametrize("shape", SHAPES, ids=[shape.id for shape in SHAPES])
+def test_twice_the_request_is_at_most_twice_the_work(shape: Shape) -> None:
     """Lines of Python are counted, not seconds: the count is the same on a busy machine."""
-    small, large = _steps(grown(20_000)), _steps(grown(40_000))
+    small, large = count_lines(shape.build(20_000)), count_lines(shape.build(40_000))
     assert 0 < large <= 2 * small + 100
 
 
-def test_a_body_is_not_read_in_more_pieces_than_it_comes_in() -> None:
-    class Drip(io.BytesIO):
-        reads = 0
+class Drip(io.BytesIO):
+    """A stream that returns ten bytes at a time."""
 
-        def read(self, size: int | None = -1) -> bytes:
-            self.reads += 1
-            return super().read(min(size or 0, 10))
+    reads = 0
 
+    def read(self, size: int | None = -1) -> bytes:
+        self.reads += 1
+        return super().read(min(size or 0, 10))
+
+
+def test_a_body_is_read_in_as_many_pieces_as_it_arrives_in() -> None:
     stream = Drip(b"x" * 10_000)
     environ: dict[str, Any] = {"CONTENT_LENGTH": "10000", "wsgi.input": stream}
-    assert action.read_body(environ, LIMIT) == b"x" * 10_000
+    assert read_body(environ, LIMIT) == b"x" * 10_000
     assert stream.reads == 1000

@@ -1,4 +1,4 @@
-"""The policies to search under, what each forbids, and how clients are told: the rules' table, said a second time."""
+"""The policies of the search, what each of them forbids, and the faults of refusals: a second table of the rules."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tests.nova.watched import Answer
+from tests.nova.senders import Response
 
-#: Faults that the filter may answer with: status and message.
+#: Faults of the filter: status, and a regular expression for the message.
 Faults = tuple[tuple[int, str], ...]
-UNREADABLE: Faults = (
+UNREADABLE_FAULTS: Faults = (
     (400, r"Malformed request body"),
     (400, r"There is no such action: None"),
     (401, r"The request you have made requires authentication\."),
 )
-TOO_LONG: Faults = ((413, r"Request is too large\. Larger than max_body_bytes \(\d+\)\."),)
-RULES: Faults = (
-    *UNREADABLE,
+TOO_LONG_FAULTS: Faults = ((413, r"Request is too large\. Larger than max_body_bytes \(\d+\)\."),)
+RULE_FAULTS: Faults = (
+    *UNREADABLE_FAULTS,
     (404, r"The resource could not be found\."),
     (400, r"Malformed request URL: URL's project_id '.*' doesn't match Context's project_id '.*'"),
     (404, r"Instance .* could not be found\."),
@@ -38,19 +38,25 @@ RULES: Faults = (
 
 
 class Policy(NamedTuple):
-    """A filter to try: its options, and where it stands."""
+    """A filter to try: its options and its place."""
 
     name: str
     options: Mapping[str, str] = {}
-    place: str = "pipeline"  # or "front": in front of Nova as a whole, as the gateway is
+    place: str = "pipeline"  # or "front": in front of the whole of Nova, as the gateway is
 
     @property
     def actions(self) -> tuple[str, ...]:
+        """The names of the actions that are judged."""
         return tuple(re.split(", *", self.options.get("actions", "createImage, createBackup")))
+
+    @property
+    def mode(self) -> str:
+        """The mode of all rules."""
+        return self.options.get("mode", "enforce")
 
 
 FULL = {"audit_metadata": "full"}
-ALL = {"actions": "createImage, createBackup, shelve", **FULL}
+ALL = {"actions": "createImage, createBackup, shelve", "audit_metadata": "full"}
 POLICIES = (
     Policy("default"),
     Policy("default, all recorded", FULL),
@@ -60,9 +66,9 @@ POLICIES = (
     Policy("one item", {"metadata_items": "1", **FULL}),
     Policy("a pattern", {"name_pattern": "[a-z0-9-]+", "audit_metadata": "none"}),
     Policy("a pattern that excludes", {"name_pattern": "|[^n].*|[a-z].*[^y]", **FULL}),
-    Policy("a key required", {"metadata_required": "m1", **FULL}),
+    Policy("a required key", {"metadata_required": "m1", **FULL}),
     Policy("warn", {"mode": "warn", "metadata_items": "1", "name_pattern": "[a-z]+", **FULL}),
-    Policy("looking on", {"mode": "off", **FULL}),
+    Policy("off", {"mode": "off", **FULL}),
     Policy("admins exempt", {"exempt_roles": "admin", "snapshots_enabled": "false", **FULL}),
     Policy("the project's own quota", {"metadata_items_source": "compute", **FULL}),
     Policy("in front", FULL, "front"),
@@ -70,40 +76,62 @@ POLICIES = (
     Policy("in front, all snapshots off", {"snapshots_enabled": "false", **ALL}, "front"),
 )
 
+# Of the keys in the grammar.
+_RESERVED_KEYS = ("location", "id", "min_ram", "instance_owner", "tags", "backend", "owner")
+_MAX_VALUE_BYTES = 65535
 
-def forbidden(policy: Policy, kind: str, entity: Any) -> str | None:
-    """Why the contract or a policy forbids an image that Nova would make; roles are left out."""
-    options = policy.options
-    if options.get("snapshots_enabled") == "false":
+
+def find_objection(policy: Policy, action: str, entity: Any) -> str | None:
+    """Return why the contract or a policy forbids an image that Nova would make; None if it is allowed.
+
+    Roles are not looked at.
+    """
+    if policy.options.get("snapshots_enabled") == "false":
         return "snapshots are off"
-    if kind == "shelve":
+    if action == "shelve":
         return None
     name, metadata = str(entity["name"]), entity.get("metadata", {})
     if not 1 <= len(name) <= 255:
         return "the name's length"
-    if len(metadata) > int(options.get("metadata_items", "128")):
-        return "the number of items"
-    if any(not 1 <= len(key) <= 255 for key in metadata):
-        return "the length of a key"
-    if any(not isinstance(value, str) or len(value.encode("utf-8", "replace")) > 65535 for value in metadata.values()):
-        return "a value"
-    # Nova names the image without the white space around it.
-    if not all(re.fullmatch(options.get("name_pattern", ".*"), each, re.DOTALL) for each in (name, name.strip())):
-        return "the name's pattern"
-    if options.get("metadata_required", "m1") not in (metadata if "metadata_required" in options else ("m1",)):
-        return "a key that is missing"
-    return "a key that is reserved" if any(_is_reserved(key.strip()) for key in metadata) else None
+    objection = _find_contract_objection(policy, metadata)
+    if objection:
+        return objection
+    return _find_operator_objection(policy, name, metadata)
 
 
-def _is_reserved(key: str) -> bool:
-    fields = "location id min_ram instance_owner tags backend owner"  # those of the grammar
-    return key in fields.split() or key.startswith("os_glance_")
-
-
-def is_fault(answer: Answer, faults: tuple[tuple[int, str], ...]) -> bool:
+def is_fault(response: Response, faults: Faults) -> bool:
+    """Return whether a response is one of these faults."""
     try:
-        [fault] = json.loads(answer.body).values()
+        [fault] = json.loads(response.body).values()
         code, message = fault["code"], fault["message"]
     except (ValueError, TypeError, KeyError, AttributeError):
         return False
-    return any(code == answer.status == status and re.fullmatch(text, message, re.DOTALL) for status, text in faults)
+    for status, pattern in faults:
+        if code == response.status == status and re.fullmatch(pattern, message, re.DOTALL):
+            return True
+    return False
+
+
+def _find_contract_objection(policy: Policy, metadata: Mapping[str, Any]) -> str | None:
+    if len(metadata) > int(policy.options.get("metadata_items", "128")):
+        return "the number of items"
+    for key in metadata:
+        if not 1 <= len(key) <= 255:
+            return "the length of a key"
+    for value in metadata.values():
+        if not isinstance(value, str) or len(value.encode("utf-8", "replace")) > _MAX_VALUE_BYTES:
+            return "a value"
+    return None
+
+
+def _find_operator_objection(policy: Policy, name: str, metadata: Mapping[str, Any]) -> str | None:
+    pattern = policy.options.get("name_pattern", ".*")
+    for candidate in (name, name.strip()):  # Nova names the image without the white space around it
+        if not re.fullmatch(pattern, candidate, re.DOTALL):
+            return "the name's pattern"
+    if "metadata_required" in policy.options and policy.options["metadata_required"] not in metadata:
+        return "a missing key"
+    for key in map(str.strip, metadata):
+        if key in _RESERVED_KEYS or key.startswith("os_glance_"):
+            return "a reserved key"
+    return None

@@ -1,7 +1,7 @@
-"""The search for a counter-example: random requests to a real Nova, bare and behind the filter, held together.
+"""The search for a counter-example: random requests to a real Nova, bare and behind the filter, compared.
 
-``make search N=1000000`` goes on where it was stopped. What it finds is shrunk and kept in ``finds.json``, to be tried
-again by every run of the tests. What must hold is said in ``oracle.py``, the requests are those of ``grammar.py``.
+``make search N=1000000`` continues where it was stopped. A counter-example is shrunk and kept in ``regressions.json``,
+which every run of the tests tries again. ``oracle.py`` holds the properties, ``grammar.py`` the requests.
 """
 
 from __future__ import annotations
@@ -22,84 +22,97 @@ from hypothesis import strategies as st
 
 from tests.nova.cloud import Cloud
 from tests.nova.grammar import Request, requests
+from tests.nova.instrumented_nova import InstrumentedNova, instrument
 from tests.nova.oracle import CounterexampleError, check
-from tests.nova.plants import PLANTS
 from tests.nova.policies import POLICIES, Policy
-from tests.nova.watched import Send, Watched, sender, watched
+from tests.nova.seeded_bugs import SEEDED_BUGS
+from tests.nova.senders import Send, send_in_process
+from tests.nova.trial import Trial
 
-FINDS = Path(__file__).with_name("finds.json")
+REGRESSIONS = Path(__file__).with_name("regressions.json")
 STATE = Path(".search.json")
 BATCH = 1000
+MAX_EXAMPLES = 5000  # until a seeded bug counts as missed
 
-# The answer of the bare side is the same for all policies, and sending is what takes the time.
+# The response of the bare side is the same for all policies, and sending is what takes the time.
 _POLICIES_AT_ONCE = 3
 
 
-class Find(NamedTuple):
-    """A counter-example, shrunk."""
+class Counterexample(NamedTuple):
+    """A request and a policy for which a property does not hold, shrunk."""
 
     property: str
     policy: str
     request: Request
-    examples: int = 0  # until it was found
+    examples: int = 0  # that were tried until it was found
 
     def to_json(self) -> dict[str, Any]:
+        """Return it as readable JSON; what came of it is for people to write."""
         return {"property": self.property, "policy": self.policy, "became": "", "request": self.request.to_json()}
 
 
 class Search:
     """Sends each request to a bare Nova, and to guarded ones under several policies.
 
-    :param guarded: how to send a request to the guarded side under a policy: into a pipeline of this process, or to a
-        socket behind which the watched Nova is.
+    :param guarded: returns how to send a request to the guarded side under a policy: into a pipeline of this process,
+        or to a socket behind which the instrumented Nova is.
     :param bare: how to send a request to the bare side, if not into this process.
-    :param fits: which requests to send at all.
+    :param fits: says of a request whether to send it at all.
     """
 
     def __init__(
         self,
-        watch: Watched,
+        nova: InstrumentedNova,
         guarded: Callable[[Policy], Send],
         policies: Sequence[Policy] = POLICIES,
         bare: Send | None = None,
         fits: Callable[[Request], bool] | None = None,
     ) -> None:
         self.happened: collections.Counter[str] = collections.Counter()
-        self.tried: tuple[Request, Policy]  # last
-        self._watch = watch
-        self._bare = bare or sender(watch.cloud.bare, watch.server)
+        self.last: tuple[Request, Policy]  # that was tried
+        self._nova = nova
+        self._bare = bare or send_in_process(nova.cloud.bare, nova.cloud.server)
         self._policies = list(policies)
         self._guarded = {policy.name: guarded(policy) for policy in policies}
-        self._requests = requests().filter(fits) if fits else requests()
+        self._requests = requests()
+        if fits:
+            self._requests = self._requests.filter(fits)
 
     @property
     def examples(self) -> int:
         """How many were tried."""
         return sum(self.happened.values())
 
+    def count(self, beginning: str) -> int:
+        """Return how many examples have a summary that begins so."""
+        return sum(count for summary, count in self.happened.items() if summary.startswith(beginning))
+
     def check(self, request: Request, policies: Sequence[Policy]) -> None:
         """Try a request under some policies: each of these is an example.
 
         :raises CounterexampleError: if a property does not hold.
         """
-        bare = self._watch.see(self._bare, request)
+        bare = self._nova.observe(self._bare, request)
         for policy in policies:
-            self.tried = (request, policy)
-            guarded = self._watch.see(self._guarded[policy.name], request)
+            self.last = (request, policy)
+            guarded = self._nova.observe(self._guarded[policy.name], request)
+            trial = Trial(request, policy, bare, guarded, self._nova.cloud.own_properties)
             try:
-                self.happened[check(request, policy, bare, guarded, self._watch.own_properties)] += 1
+                self.happened[check(trial)] += 1
             except CounterexampleError as error:
-                told = f"{error}\npolicy {policy.name!r}: {request}\nbare: {bare.answer}\nguarded: {guarded.answer}"
-                raise CounterexampleError(told) from None
+                raise CounterexampleError(_describe(error, trial)) from None
 
-    def run(self, examples: int, seed: int, shrink: bool = True) -> Find | None:
+    def run(self, examples: int, seed: int, shrink: bool = True) -> Counterexample | None:
         """Try so many examples, always the same ones for a seed, until a property does not hold."""
-        before, first = self.examples, 0
+        before, first_failure = self.examples, 0
+        phases = [hypothesis.Phase.generate]
+        if shrink:
+            phases.append(hypothesis.Phase.shrink)
 
         @hypothesis.seed(seed)
         @hypothesis.settings(
             max_examples=-(-examples // _POLICIES_AT_ONCE),
-            phases=(hypothesis.Phase.generate, *([hypothesis.Phase.shrink] if shrink else [])),
+            phases=phases,
             database=None,
             deadline=None,
             report_multiple_bugs=False,
@@ -107,116 +120,134 @@ class Search:
             verbosity=hypothesis.Verbosity.quiet,
         )
         @hypothesis.given(self._requests, st.integers(0, len(self._policies) - 1))
-        def each(request: Request, number: int) -> None:
-            nonlocal first
+        def try_example(request: Request, number: int) -> None:
+            nonlocal first_failure
             try:
-                self.check(request, self._some_policies(number))
+                self.check(request, self._choose_policies(number))
             except CounterexampleError:
-                first = first or self.examples - before + 1
+                first_failure = first_failure or self.examples - before + 1
                 raise
 
         try:
-            each()
+            try_example()
         except (CounterexampleError, hypothesis.errors.Flaky) as error:
-            request, policy = self.tried
-            return Find(str(error).partition("\n")[0], policy.name, request, first)
+            request, policy = self.last
+            return Counterexample(str(error).partition("\n")[0], policy.name, request, first_failure)
         return None
 
-    def _some_policies(self, first: int) -> list[Policy]:
-        """Three of them, far apart."""
+    def _choose_policies(self, first: int) -> list[Policy]:
+        """Return some policies, far apart in the list."""
         count = len(self._policies)
-        return [
-            self._policies[(first + step * count // _POLICIES_AT_ONCE) % count] for step in range(_POLICIES_AT_ONCE)
-        ]
+        policies = []
+        for step in range(_POLICIES_AT_ONCE):
+            policies.append(self._policies[(first + step * count // _POLICIES_AT_ONCE) % count])
+        return policies
 
 
-def in_process(cloud: Cloud) -> Callable[[Policy], Send]:
-    """The filter in Nova's own pipelines, or in front of them."""
+def guard_in_process(cloud: Cloud) -> Callable[[Policy], Send]:
+    """Return how to send requests to the filter in Nova's own pipelines, or in front of them."""
 
     def guarded(policy: Policy) -> Send:
         if policy.place == "pipeline":
-            return sender(cloud.app(policy.options), cloud.server)
-        return sender(cloud.unauthenticated({"audit_journal": str(cloud.journal), **policy.options}), cloud.server)
+            return send_in_process(cloud.app(policy.options), cloud.server)
+        return send_in_process(cloud.filter_in_front(policy.options), cloud.server)
 
     return guarded
 
 
-def finds() -> list[Find]:
-    """What was found so far."""
-    return [Find(each["property"], each["policy"], Request.from_json(each["request"])) for each in _kept()]
+def load_regressions() -> list[Counterexample]:
+    """Return the counter-examples found so far."""
+    regressions = []
+    for entry in _read_regressions():
+        request = Request.from_json(entry["request"])
+        regressions.append(Counterexample(entry["property"], entry["policy"], request))
+    return regressions
 
 
-def keep(find: Find) -> None:
-    """Add to what was found; what became of it is for people to say."""
-    if find.to_json() not in [{**each, "became": ""} for each in _kept()]:
-        FINDS.write_text(json.dumps([*_kept(), find.to_json()], indent=1, ensure_ascii=False) + "\n")
+def keep(counterexample: Counterexample) -> None:
+    """Add a counter-example to those found so far."""
+    entries = _read_regressions()
+    new = counterexample.to_json()
+    if new not in [{**entry, "became": ""} for entry in entries]:
+        REGRESSIONS.write_text(json.dumps([*entries, new], indent=1, ensure_ascii=False) + "\n")
 
 
-def _kept() -> list[dict[str, Any]]:
-    kept: list[dict[str, Any]] = json.loads(FINDS.read_text())
-    return kept
+def count_examples(search: Search, bug: str, seed: int, limit: int) -> int | None:
+    """Return how many examples it takes to find a seeded bug; None: more than the limit."""
+    with SEEDED_BUGS[bug]():
+        counterexample = search.run(limit, seed, shrink=False)
+    if counterexample is None:
+        return None
+    return counterexample.examples
 
 
-def count_until_caught(search: Search, plant: str, seed: int, most: int) -> int | None:
-    """How many examples it takes to find a planted mistake; None: more than ``most``."""
-    with PLANTS[plant]():
-        find = search.run(most, seed, shrink=False)
-    return find.examples if find else None
+def _describe(error: CounterexampleError, trial: Trial) -> str:
+    responses = f"bare: {trial.bare.response}\nguarded: {trial.guarded.response}"
+    return f"{error}\npolicy {trial.policy.name!r}: {trial.request}\n{responses}"
 
 
-def _long_run(search: Search, examples: int) -> int:
-    """Try requests in batches, a seed each, and note after each how far it came."""
-    state = json.loads(STATE.read_text()) if STATE.exists() else {"seed": 0, "finds": 0, "happened": {}}
+def _read_regressions() -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = json.loads(REGRESSIONS.read_text())
+    return entries
+
+
+def _search(search: Search, examples: int) -> int:
+    """Try requests in batches, one seed for each, and save the progress after each."""
+    state = {"seed": 0, "counterexamples": 0, "happened": {}}
+    if STATE.exists():
+        state = json.loads(STATE.read_text())
     search.happened.update(state["happened"])
-    begun, before = time.monotonic(), search.examples
+    started_at, before = time.monotonic(), search.examples
     while search.examples < examples:
-        find = search.run(BATCH, state["seed"])
-        if find:
-            keep(find)
-            state["finds"] += 1
-            print(f"seed {state['seed']}: {json.dumps(find.to_json())}", flush=True)
+        counterexample = search.run(BATCH, state["seed"])
+        if counterexample:
+            keep(counterexample)
+            state["counterexamples"] += 1
+            print(f"seed {state['seed']}: {json.dumps(counterexample.to_json())}", flush=True)
         state.update(seed=state["seed"] + 1, happened=search.happened)
         STATE.write_text(json.dumps(state, indent=1))
         if state["seed"] % 10 == 0:
-            rate = (search.examples - before) / (time.monotonic() - begun)
-            print(f"{search.examples} examples, {rate:.0f} a second, {state['finds']} finds", flush=True)
-    for word, count in search.happened.most_common():
-        print(f"{count:>9} {word}")
-    print(f"{search.examples} examples, {state['finds']} finds (to begin anew remove {STATE})")
-    return 1 if state["finds"] else 0
+            rate = (search.examples - before) / (time.monotonic() - started_at)
+            print(f"{search.examples} examples, {rate:.0f} a second, {state['counterexamples']} counter-examples")
+    for summary, count in search.happened.most_common():
+        print(f"{count:>9} {summary}")
+    print(f"{search.examples} examples, {state['counterexamples']} counter-examples (to start again, remove {STATE})")
+    return int(state["counterexamples"] > 0)
 
 
-def _plants(search: Search, seeds: int, most: int) -> int:
-    """Plant each mistake and say how many examples it takes to find it."""
+def _find_seeded_bugs(search: Search, seeds: int) -> int:
+    """Seed each bug and print how many examples it takes to find it."""
     missed = 0
-    print(f"| planted mistake | examples until caught: median of {seeds} seeds | most |\n|---|---|---|")
-    for plant in PLANTS:
-        counts = [count_until_caught(search, plant, seed, most) for seed in range(seeds)]
-        missed += counts.count(None)
-        known = [count for count in counts if count is not None]
-        print(
-            f"| {plant} | {statistics.median(known):.0f} | {max(known)} |" if known else f"| {plant} | missed | |",
-            flush=True,
-        )
-    return 1 if missed else 0
+    print(f"| seeded bug | examples until found: median of {seeds} seeds | most |\n|---|---|---|")
+    for bug in SEEDED_BUGS:
+        counts = [count_examples(search, bug, seed, MAX_EXAMPLES) for seed in range(seeds)]
+        found = [count for count in counts if count is not None]
+        missed += seeds - len(found)
+        median = most = "missed"
+        if found:
+            median, most = f"{statistics.median(found):.0f}", f"{max(found)}"
+        print(f"| {bug} | {median} | {most} |", flush=True)
+    return int(missed > 0)
 
 
 def main() -> int:
+    """Run the search, or count how long it takes to find seeded bugs."""
     parser = argparse.ArgumentParser(prog="python -m tests.nova.search", description=__doc__.partition("\n")[0])
-    parser.add_argument("--examples", type=int, default=10_000, help="how many in all, those of earlier runs included")
-    parser.add_argument(
-        "--plants", type=int, metavar="SEEDS", help="plant mistakes instead, and count until each is caught"
-    )
+    parser.add_argument("--examples", type=int, default=10_000, help="in all, with those of earlier runs")
+    help_text = "seed bugs in the filter instead, and count the examples until each is found"
+    parser.add_argument("--seeded-bugs", type=int, metavar="SEEDS", help=help_text)
     args = parser.parse_args()
     cloud = Cloud()
     cloud.setUp()
     try:
-        with watched(cloud) as watch:
-            search = Search(watch, in_process(cloud))
+        with instrument(cloud) as nova:
+            search = Search(nova, guard_in_process(cloud))
             gc.freeze()  # what Nova has loaded by now stays
-            return _plants(search, args.plants, 5000) if args.plants else _long_run(search, args.examples)
+            if args.seeded_bugs:
+                return _find_seeded_bugs(search, args.seeded_bugs)
+            return _search(search, args.examples)
     finally:
-        logging.disable(logging.CRITICAL)  # Nova's own words at its end
+        logging.disable(logging.CRITICAL)  # of what Nova logs when it ends
         cloud.doCleanups()
 
 

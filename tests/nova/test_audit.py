@@ -1,4 +1,4 @@
-"""Records of a real Nova's images: who, what, why, and what became of it; and none is missing after kill -9."""
+"""Records of a real Nova's images: who, what, why, and the outcome; and after kill -9 none is missing."""
 
 from __future__ import annotations
 
@@ -9,154 +9,152 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import waitress
+import webob
 
 from tests.cases import CASES, PROJECT, SERVER, image
-from tests.nova.cloud import Cloud
-from tests.requests import send
+from tests.nova.cloud import Cloud, microversion
+from tests.paths import ROOT
+from tests.ports import find_free_port, is_listening
+from tests.records import content, outcomes
+from tests.waiting import wait_until
+from tests.wsgi import send
 
-ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("KILLS", "200"))
+GLOBAL_REQUEST_ID = f"req-{uuid.uuid4()}"
+BACKUP = {"createBackup": {"name": "weekly", "backup_type": "weekly", "rotation": 50}}
 
 
-def post(cloud: Cloud, app: Any, document: Any, server: str = "", prefix: str = "/v2.1", **headers: str) -> Any:
-    path = f"{prefix}/servers/{server or cloud.server}/action"
-    return send(app, "POST", path, document, {"X-Auth-Token": "member", **headers})
+def post(cloud: Cloud, app: Any, document: Any, server: str) -> webob.Response:
+    """Send an action of any server."""
+    return send(app, "POST", f"/v2.1/servers/{server}/action", document, {"X-Auth-Token": "member"})
 
 
-def content(record: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = record["attachments"][0]["content"]
-    return found
+def returned_image_id(response: webob.Response) -> str:
+    """Return the id in the response: in the body from microversion 2.45 on, otherwise in ``Location``."""
+    if response.body:
+        return str(response.json["image_id"])
+    return str(response.headers["Location"].rpartition("/")[2])
 
 
 @pytest.mark.parametrize("prefix", ["/v2.1", "/v2"])
 @pytest.mark.parametrize("version", ["2.1", "2.45"])
-def test_an_image(cloud: Cloud, version: str, prefix: str) -> None:
-    headers = {
-        "OpenStack-API-Version": f"compute {version}",
-        "User-Agent": "openstacksdk",
-        "X-OpenStack-Request-ID": GLOBAL,
-    }
-    response = post(cloud, cloud.app({}), image(metadata={"a": "b"}), prefix=prefix, **headers)
-    made = response.json["image_id"] if response.body else response.headers["Location"].rpartition("/")[2]
-    verdict, answer = cloud.records()
-    for record in (verdict, answer):
+def test_an_image_has_two_records(cloud: Cloud, version: str, prefix: str) -> None:
+    headers = {"User-Agent": "openstacksdk", "X-OpenStack-Request-ID": GLOBAL_REQUEST_ID, **microversion(version)}
+    response = cloud.post_action(cloud.app({}), image(metadata={"a": "b"}), prefix, headers)
+    verdict, outcome = cloud.records()
+    for record in (verdict, outcome):
         initiator = record["initiator"]
         assert (initiator["id"], initiator["name"], initiator["domain"]) == ("alice-id", "alice", "Default")
         assert (initiator["project_id"], initiator["project_name"]) == (PROJECT, "6f70-name")
-        assert (initiator["vouched"], initiator["roles"]) == (True, ["member", "reader"])
+        assert (initiator["authenticated"], initiator["roles"]) == (True, ["member", "reader"])
         assert initiator["request_id"] == response.headers["X-OpenStack-Request-ID"]
-        assert initiator["global_request_id"] == GLOBAL
+        assert initiator["global_request_id"] == GLOBAL_REQUEST_ID
         assert initiator["host"] == {"address": "203.0.113.7", "agent": "openstacksdk"}
         assert record["target"]["id"] == cloud.server
     assert (content(verdict)["verdict"], content(verdict)["metadata_keys"]) == ("allow", ["a"])
-    assert (content(answer)["status"], content(answer)["image_id"], answer["outcome"]) == (202, made, "success")
-    assert content(answer)["verdict_id"] == verdict["id"]
-    assert 0 < content(answer)["seconds"] < 60
+    assert (content(outcome)["status"], outcome["outcome"]) == (202, "success")
+    assert content(outcome)["image_id"] == returned_image_id(response)
+    assert content(outcome)["verdict_id"] == verdict["id"]
+    assert 0 < content(outcome)["seconds"] < 60
 
 
-GLOBAL = f"req-{uuid.uuid4()}"
+def test_a_backup_has_two_records(cloud: Cloud) -> None:
+    response = cloud.post_action(cloud.app({}), BACKUP)
+    _, outcome = cloud.records()
+    assert content(outcome)["image_id"] == returned_image_id(response)
 
 
-def test_a_backup_and_a_shelved_server(cloud: Cloud) -> None:
-    app = cloud.app({"actions": "createImage, createBackup, shelve"})
-    response = post(cloud, app, {"createBackup": {"name": "weekly", "backup_type": "weekly", "rotation": 50}})
-    _, answer = cloud.records()
-    assert content(answer)["image_id"] == response.headers["Location"].rpartition("/")[2]
+def test_a_shelved_server_has_two_records(cloud: Cloud) -> None:
     server = cloud.new_server()
+    app = cloud.app({"actions": "createImage, createBackup, shelve"})
     assert post(cloud, app, {"shelve": None}, server).status_int == 202
     cloud.settle(server)
-    verdict, answer = cloud.records()
-    assert (content(verdict)["action"], answer["action"]) == ("shelve", "capture/image")
+    verdict, outcome = cloud.records()
+    assert (content(verdict)["action"], outcome["action"]) == ("shelve", "capture/image")
 
 
-def test_what_nova_refuses(cloud: Cloud) -> None:
+def test_novas_refusals_are_recorded_as_failures(cloud: Cloud) -> None:
     app = cloud.app({})
-    post(cloud, app, image(), server=str(uuid.uuid4()))
-    post(cloud, app, image(" x "))
-    post(cloud, app, image(), **{"X-Auth-Token": "other"})
-    outcomes = [(content(record)["status"], record["outcome"]) for record in cloud.records()[1::2]]
-    assert outcomes == [(404, "failure"), (400, "failure"), (404, "failure")]
+    post(cloud, app, image(), str(uuid.uuid4()))
+    cloud.post_action(app, image(" x "))
+    cloud.post_action(app, image(), headers={"X-Auth-Token": "other"})
+    recorded = [(content(record)["status"], record["outcome"]) for record in cloud.records()[1::2]]
+    assert recorded == [(404, "failure"), (400, "failure"), (404, "failure")]
 
 
-def test_a_refusal_in_each_pipeline(cloud: Cloud) -> None:
-    for prefix in ("/v2.1", "/v2"):
-        assert post(cloud, cloud.app({"snapshots_enabled": "no"}), image(), prefix=prefix).status_int == 400
-        [record] = cloud.records()
-        assert (content(record)["rule"], record["initiator"]["name"]) == ("snapshots-enabled", "alice")
+@pytest.mark.parametrize("prefix", ["/v2.1", "/v2"])
+def test_a_refusal_has_one_record(cloud: Cloud, prefix: str) -> None:
+    assert cloud.post_action(cloud.app({"snapshots_enabled": "no"}), image(), prefix).status_int == 400
+    [record] = cloud.records()
+    assert (content(record)["rule"], record["initiator"]["name"]) == ("snapshots-enabled", "alice")
 
 
-def test_no_token_no_record(cloud: Cloud) -> None:
-    assert send(cloud.app({}), "POST", f"/v2.1/servers/{cloud.server}/action", image()).status_int == 401
-    assert send(cloud.unauthenticated({}), "POST", f"/v2.1/servers/{cloud.server}/action", image()).status_int == 401
+def test_requests_without_a_token_are_not_recorded(cloud: Cloud) -> None:
+    path = f"/v2.1/servers/{cloud.server}/action"
+    assert send(cloud.app({}), "POST", path, image()).status_int == 401
+    assert send(cloud.filter_in_front({}), "POST", path, image()).status_int == 401
     assert cloud.records() == []
 
 
-def test_behind_nobody_the_identity_is_a_claim(cloud: Cloud) -> None:
-    app = cloud.unauthenticated({"audit_journal": str(cloud.journal)})
+def test_an_identity_without_authentication_is_a_claim(cloud: Cloud) -> None:
     forged = {"X-User-Name": "root", "X-User-Id": "root", "X-Roles": "admin"}
-    assert post(cloud, app, image(), **forged).status_int == 202
+    assert cloud.post_action(cloud.filter_in_front({}), image(), headers=forged).status_int == 202
     verdict, _ = cloud.records()
-    assert verdict["initiator"]["vouched"] is False
+    assert verdict["initiator"]["authenticated"] is False
     assert verdict["initiator"]["claims"]["user_id"] == "root"
 
 
-def test_of_the_whole_case_table_every_image_has_its_record(cloud: Cloud) -> None:
+def test_each_image_of_the_case_table_has_its_record(cloud: Cloud) -> None:
     for case in CASES:
-        headers = {**case.headers, "X-Auth-Token": "member"}
         path = case.path.replace(SERVER, "{server}").format(server=cloud.server)
-        send(cloud.app(case.options), "POST", f"/v2.1{path}", case.body, headers)
+        send(cloud.app(case.options), "POST", f"/v2.1{path}", case.body, {**case.headers, "X-Auth-Token": "member"})
         cloud.settle()
-    made = sorted(each.name for each in cloud.images())
+    made = sorted(created.name for created in cloud.images())
     records = cloud.records()
-    allowed = {
-        record["id"]: content(record)["image_name"] for record in records if content(record).get("verdict") == "allow"
-    }
-    answered = [content(record) for record in records if record["eventType"] == "activity"]
-    assert made == sorted(allowed[each["verdict_id"]] for each in answered if each["status"] == 202)
-    assert len(answered) == len(allowed)
+    allowed = names_by_verdict(record for record in records if content(record).get("verdict") == "allow")
+    ended = outcomes(records)
+    assert made == sorted(allowed[outcome["verdict_id"]] for outcome in ended if outcome["status"] == 202)
+    assert len(ended) == len(allowed)
+
+
+def names_by_verdict(records: Any) -> dict[str, str]:
+    """Return the names of images by the ids of the records of their verdicts."""
+    return {record["id"]: content(record)["image_name"] for record in records}
 
 
 def test_killed_processes_leave_no_image_without_a_record(cloud: Cloud, tmp_path: Path) -> None:
-    """kill -9 of server processes under load: what Nova made is in the journal, and no line is torn by another."""
+    """kill -9 of server processes under load: each image is in the journal, and no process tears another's line."""
     journal = tmp_path / "audit.jsonl"
     compute = waitress.create_server(cloud.bare, host="127.0.0.1", port=0, threads=16)
     threading.Thread(target=compute.run, daemon=True).start()
-    with serving(journal, compute.effective_port) as (master, port):
-        over = threading.Event()
-        names = (f"killed-{number}" for number in itertools.count())
-        clients = [threading.Thread(target=load, args=(cloud, port, cloud.new_server(), names, over)) for _ in range(4)]
-        cloud.images()
-        for client in clients:
-            client.start()
-        kill_workers(master)
-        over.set()
-        for client in clients:
-            client.join()
-    time.sleep(0.5)  # Nova may still be at what a killed worker had sent it
-    made = {each.name for each in cloud.images()}
+    with serve_filter(journal, compute.effective_port) as (master, port), make_load(cloud, port):
+        kill_workers(master, journal)
+    wait_until(lambda: not compute.active_channels)  # Nova may still process what a killed worker had sent
+    made = {created.name for created in cloud.images()}
     compute.close()
     lines = journal.read_bytes().splitlines()
     records = [json.loads(line) for line in lines if is_json(line)]
-    allowed = {record["id"]: content(record)["image_name"] for record in records if record["eventType"] == "control"}
-    answered = {content(record)["verdict_id"] for record in records if record["eventType"] == "activity"}
-    print(f"{KILLS} kills, {len(made)} images, {len(allowed)} verdicts, {len(allowed.keys() - answered)} without")
-    print(f"outcome, {len(lines) - len(records)} torn lines")
+    torn = len(lines) - len(records)
+    allowed = names_by_verdict(record for record in records if record["eventType"] == "control")
+    ended = {outcome["verdict_id"] for outcome in outcomes(records)}
+    print(f"{KILLS} kills, {len(made)} images, {len(allowed)} verdicts, {torn} torn lines")
+    print(f"{len(allowed.keys() - ended)} verdicts without an outcome")
     assert made <= set(allowed.values()), "an image without a record"
-    assert answered <= allowed.keys(), "an outcome without its verdict"
+    assert ended <= allowed.keys(), "an outcome without its verdict"
     assert len(made) > KILLS / 4
-    assert allowed.keys() - answered, "or the kills hit nobody at work"
-    assert len(lines) - len(records) <= KILLS
+    assert allowed.keys() - ended, "no kill hit a process at work"
+    assert torn <= KILLS
 
 
 def is_json(line: bytes) -> bool:
@@ -168,47 +166,66 @@ def is_json(line: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def serving(journal: Path, compute_port: int) -> Any:
-    """The filter under gunicorn: loaded once, then forked into workers, which are born anew when they die."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def serve_filter(journal: Path, compute_port: int) -> Iterator[tuple[int, int]]:
+    """Serve the filter with gunicorn, which loads it once, forks workers, and replaces those that die.
+
+    :returns: the id of gunicorn's main process, and its port.
+    """
+    port = find_free_port()
     command = ["-m", "gunicorn", "--preload", "-w", "4", "-b", f"127.0.0.1:{port}", "tests.nova.worker:application()"]
     environ = {**os.environ, "JOURNAL": str(journal), "COMPUTE_PORT": str(compute_port)}
     log = journal.with_suffix(".log").open("w")
     master = subprocess.Popen([sys.executable, *command], env=environ, cwd=ROOT, stdout=log, stderr=log)
     try:
-        wait_for(port)
+        wait_until(lambda: is_listening(port))
         yield master.pid, port
     finally:
         master.terminate()
         master.wait()
+        log.close()
 
 
-def wait_for(port: int) -> None:
-    for _ in range(200):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-            return
-        time.sleep(0.05)
-    raise AssertionError("the server does not come up")
+@contextlib.contextmanager
+def make_load(cloud: Cloud, port: int) -> Iterator[None]:
+    """Ask for images all the time, of four servers at once."""
+    stop = threading.Event()
+    names = (f"killed-{number}" for number in itertools.count())
+    servers = [cloud.new_server() for _ in range(4)]
+    clients = [threading.Thread(target=ask_for_images, args=(cloud, port, server, names, stop)) for server in servers]
+    cloud.images()  # forgets them
+    for client in clients:
+        client.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for client in clients:
+            client.join()
 
 
-def load(cloud: Cloud, port: int, server: str, names: Any, over: threading.Event) -> None:
-    """Ask for image after image of a server, whatever becomes of the asking."""
-    while not over.is_set():
+def ask_for_images(cloud: Cloud, port: int, server: str, names: Iterator[str], stop: threading.Event) -> None:
+    """Ask for image after image of a server, whether or not there is a response."""
+    headers = {"Content-Type": "application/json", "X-Auth-Token": "member"}
+    while not stop.is_set():
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        headers = {"Content-Type": "application/json", "X-Auth-Token": "member"}
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            body = json.dumps(image(next(names)))
-            connection.request("POST", f"/v2.1/servers/{server}/action", body, headers)
+        with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+            connection.request("POST", f"/v2.1/servers/{server}/action", json.dumps(image(next(names))), headers)
             connection.getresponse().read()
-        connection.close()
         cloud.settle(server)
 
 
-def kill_workers(master: int) -> None:
+def kill_workers(master: int, journal: Path) -> None:
+    """Kill worker after worker, each at a random moment while requests are recorded."""
+    wait_until(journal.exists)
     for _ in range(KILLS):
-        time.sleep(random.uniform(0.05, 0.3))
-        workers = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-        if workers:
-            os.kill(int(random.choice(workers)), signal.SIGKILL)
+        size = journal.stat().st_size
+        wait_until(lambda size=size: journal.stat().st_size > size)
+        time.sleep(random.uniform(0, 0.05))  # so that kills hit every step of a request
+        victim = random.choice(find_workers(master))
+        os.kill(int(victim), signal.SIGKILL)
+        wait_until(lambda victim=victim: victim not in find_workers(master))
+
+
+def find_workers(master: int) -> list[str]:
+    """Return the ids of gunicorn's workers."""
+    return Path(f"/proc/{master}/task/{master}/children").read_text().split()

@@ -1,16 +1,18 @@
-"""Who asks: the real auth_token in Nova's pipeline, with canned answers of Keystone; and a vendor's own."""
+"""Who asks: the real auth_token in Nova's pipeline, with canned responses of Keystone; and a vendor's own."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.cases import PROJECT
-from tests.nova.cloud import KEYSTONE, OTHER_PROJECT, Cloud, Image
-from tests.requests import send
+from tests.cases import PROJECT, image
+from tests.nova.authentication import AUTHTOKEN, KEYSTONE, OTHER_PROJECT, VENDOR_AUTH
+from tests.nova.cloud import Cloud
+from tests.nova.images import Image
+from tests.wsgi import send
 
-VENDOR = "vendorauth"
-GOOD = {"createImage": {"name": "x"}}
-BAD = {"createImage": {"name": ""}}
+GOOD = image("x")
+BAD = image("")
+OWN_PROJECT = f"/v2.1/{PROJECT}"
 FORGED = {
     "X-Roles": "admin",
     "X-Project-Id": OTHER_PROJECT,
@@ -25,61 +27,67 @@ UNAUTHORIZED = {
 
 @pytest.mark.parametrize("token", ["member", "admin"])
 @pytest.mark.parametrize("headers", [{}, FORGED], ids=["honest", "forged"])
-def test_own_project(cloud: Cloud, token: str, headers: dict[str, str]) -> None:
-    path = f"/v2.1/{PROJECT}/servers/{cloud.server}/action"
-    response = send(cloud.app({}), "POST", path, GOOD, {"X-Auth-Token": token, **headers})
+def test_accepts_the_callers_own_project(cloud: Cloud, token: str, headers: dict[str, str]) -> None:
+    response = cloud.post_action(cloud.app({}), GOOD, OWN_PROJECT, {"X-Auth-Token": token, **headers})
     assert (response.status_int, cloud.images()) == (202, [Image("x", {})])
 
 
-@pytest.mark.parametrize("authtoken", ["authtoken keystonecontext", VENDOR])
-@pytest.mark.parametrize(("token", "own"), [("member", PROJECT), ("admin", PROJECT), ("other", OTHER_PROJECT)])
-def test_a_project_in_the_path_must_be_the_callers(cloud: Cloud, authtoken: str, token: str, own: str) -> None:
-    foreign = OTHER_PROJECT if own == PROJECT else PROJECT
+@pytest.mark.parametrize("authentication", [AUTHTOKEN, VENDOR_AUTH])
+@pytest.mark.parametrize(
+    ("token", "own", "foreign"),
+    [("member", PROJECT, OTHER_PROJECT), ("admin", PROJECT, OTHER_PROJECT), ("other", OTHER_PROJECT, PROJECT)],
+)
+def test_a_project_in_the_path_must_be_the_callers(
+    cloud: Cloud, authentication: str, token: str, own: str, foreign: str
+) -> None:
     # The client's headers name the foreign project: they count for nothing.
     headers = {"X-Auth-Token": token, "X-Project-Id": foreign, "X-Roles": "admin"}
-    path = f"/v2.1/{foreign}/servers/{cloud.server}/action"
-    response = send(cloud.app({}, authtoken), "POST", path, GOOD, headers)
+    bare = cloud.post_action(cloud.bare, GOOD, f"/v2.1/{foreign}", headers)
+    response = cloud.post_action(cloud.app({}, authentication), GOOD, f"/v2.1/{foreign}", headers)
     assert (response.status_int, cloud.images()) == (400, [])
     message = f"Malformed request URL: URL's project_id '{foreign}' doesn't match Context's project_id '{own}'"
     assert response.json["badRequest"]["message"] == message
-    assert send(cloud.bare, "POST", path, GOOD, headers).json["badRequest"]["message"] == message
+    assert bare.json["badRequest"]["message"] == message
 
 
-def test_another_projects_server_is_novas_to_refuse(cloud: Cloud) -> None:
-    path = f"/v2.1/servers/{cloud.server}/action"
+def test_leaves_it_to_nova_to_hide_another_projects_server(cloud: Cloud) -> None:
     headers = {"X-Auth-Token": "other", **FORGED}
-    assert send(cloud.app({}), "POST", path, GOOD, headers).status_int == 404
-    assert send(cloud.app({}), "POST", path, BAD, headers).status_int == 400
+    assert cloud.post_action(cloud.app({}), GOOD, headers=headers).status_int == 404
+    assert cloud.post_action(cloud.app({}), BAD, headers=headers).status_int == 400
     assert cloud.images() == []
 
 
-@pytest.mark.parametrize("token", ["expired", "garbage", None])
+BAD_TOKENS = [{"X-Auth-Token": "expired"}, {"X-Auth-Token": "garbage"}, {}]
+
+
+@pytest.mark.parametrize("token", BAD_TOKENS, ids=["expired", "garbage", "none"])
 @pytest.mark.parametrize("headers", [{}, FORGED], ids=["honest", "forged"])
 @pytest.mark.parametrize("document", [GOOD, BAD], ids=["good", "bad"])
-def test_no_good_token(cloud: Cloud, token: str | None, headers: dict[str, str], document: object) -> None:
-    headers = {**headers, **({"X-Auth-Token": token} if token else {})}
-    response = send(cloud.app({}), "POST", f"/v2.1/servers/{cloud.server}/action", document, headers)
+def test_refuses_bad_tokens(
+    cloud: Cloud, token: dict[str, str], headers: dict[str, str], document: dict[str, object]
+) -> None:
+    path = f"/v2.1/servers/{cloud.server}/action"
+    response = send(cloud.app({}), "POST", path, document, {**headers, **token})
     assert (response.status_int, cloud.images()) == (401, [])
     assert response.json == UNAUTHORIZED
     assert response.headers["WWW-Authenticate"] == f'Keystone uri="{KEYSTONE}"'
 
 
-def test_our_own_401_is_keystonemiddlewares(cloud: Cloud) -> None:
-    """Where nobody authenticates in front of the filter, its 401 looks like auth_token's."""
+def test_its_own_401_is_like_keystonemiddlewares(cloud: Cloud) -> None:
+    """The filter responds so where nothing authenticates in front of it."""
     path = f"/v2.1/servers/{cloud.server}/action"
     theirs = send(cloud.bare, "POST", path, GOOD)
-    ours = send(cloud.unauthenticated({"www_authenticate_uri": KEYSTONE}), "POST", path, GOOD)
-    assert ours.status_int == theirs.status_int == 401
-    assert ours.json == theirs.json
-    assert ours.headers["WWW-Authenticate"] == theirs.headers["WWW-Authenticate"]
-    assert ours.headers["Content-Type"] == theirs.headers["Content-Type"]
+    own = send(cloud.filter_in_front({"www_authenticate_uri": KEYSTONE}), "POST", path, GOOD)
+    assert own.status_int == theirs.status_int == 401
+    assert own.json == theirs.json
+    assert own.headers["WWW-Authenticate"] == theirs.headers["WWW-Authenticate"]
+    assert own.headers["Content-Type"] == theirs.headers["Content-Type"]
 
 
 @pytest.mark.parametrize("headers", [{}, {**FORGED, "X-Project-Id": PROJECT}], ids=["honest", "forged"])
-def test_a_vendors_own_authentication(cloud: Cloud, headers: dict[str, str]) -> None:
-    app = cloud.app({}, VENDOR)
-    path = f"/v2.1/{PROJECT}/servers/{cloud.server}/action"
-    assert send(app, "POST", path, BAD, {"X-Auth-Token": "member", **headers}).status_int == 400
+def test_accepts_a_vendors_own_authentication(cloud: Cloud, headers: dict[str, str]) -> None:
+    app = cloud.app({}, VENDOR_AUTH)
+    assert cloud.post_action(app, BAD, OWN_PROJECT, headers).status_int == 400
     assert cloud.images() == []
-    assert send(app, "POST", path, GOOD, {"X-Auth-Token": "member", **headers}).status_int == 202
+    assert cloud.post_action(app, GOOD, OWN_PROJECT, headers).status_int == 202
     assert cloud.images() == [Image("x", {})]

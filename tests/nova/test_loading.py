@@ -1,4 +1,4 @@
-"""Beside a real Nova's packages, and loaded by its own WSGI module, as uWSGI and mod_wsgi do."""
+"""The filter beside a real Nova's packages, and loaded by Nova's own WSGI module, as uWSGI and mod_wsgi do."""
 
 from __future__ import annotations
 
@@ -7,60 +7,69 @@ import shutil
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.cases import image
-from tests.nova.cloud import NOVA, Cloud, Image
-from tests.requests import send
+from tests.nova.cloud import NOVA, Cloud
+from tests.nova.images import Image
 
 
-def test_novas_own_wsgi_module(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module from Nova 30 on; before that a script, ``nova-api-wsgi``, that calls what the module calls."""
-    shutil.copy(cloud.paste_file({}), tmp_path / "api-paste.ini")
+@pytest.fixture
+def application(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Load Nova as its own WSGI module does.
+
+    It is a module from Nova 30 on; before that a script, ``nova-api-wsgi``, that calls what the module calls.
+    """
+    shutil.copy(cloud.write_paste_file({}), tmp_path / "api-paste.ini")
     (tmp_path / "nova.conf").touch()
     monkeypatch.setenv("OS_NOVA_CONFIG_DIR", str(tmp_path))
     wsgi_app = importlib.import_module("nova.api.openstack.wsgi_app")
-    monkeypatch.setattr(wsgi_app, "init_global_data", lambda *args: None)  # would read nova.conf over the harness' own
-    # Whether on threads or eventlet, the harness has chosen.
+    monkeypatch.setattr(wsgi_app, "init_global_data", lambda *args: None)  # would read nova.conf over the harness's own
+    # The harness has already chosen between threads and eventlet.
     monkeypatch.setattr("nova.monkey_patch.patch", lambda **kwargs: None, raising=False)
-    if NOVA >= 30:
-        monkeypatch.delitem(sys.modules, "nova.wsgi.osapi_compute", raising=False)
-        app = importlib.import_module("nova.wsgi.osapi_compute").application
-    else:
-        app = wsgi_app.init_application("osapi_compute")
+    if NOVA < 30:
+        return wsgi_app.init_application("osapi_compute")
+    monkeypatch.delitem(sys.modules, "nova.wsgi.osapi_compute", raising=False)
+    return importlib.import_module("nova.wsgi.osapi_compute").application
+
+
+def test_novas_own_wsgi_module_loads_the_filter(cloud: Cloud, application: Any) -> None:
     for prefix in ("/v2.1", "/v2"):
-        path, headers = f"{prefix}/servers/{cloud.server}/action", {"X-Auth-Token": "member"}
-        assert send(app, "POST", path, image(metadata={"": "x"}), headers).status_int == 400
-        assert send(app, "POST", path, image(metadata={"a": "x"}), headers).status_int == 202
+        assert cloud.post_action(application, image(metadata={"": "x"}), prefix).status_int == 400
+        assert cloud.post_action(application, image(metadata={"a": "x"}), prefix).status_int == 202
         assert cloud.images() == [Image("nightly", {"a": "x"})]
-        cloud.settle()
         assert [record["eventType"] for record in cloud.records()] == ["control", "control", "activity"]
 
 
 def test_pip_would_leave_novas_packages_as_they_are() -> None:
-    """All that the filter needs is needed by Nova itself, and installed in a version that is good enough."""
-    novas = needed_by("nova")
-    for requirement in requirements_of("imagefilter"):
+    """Whatever the filter needs, Nova itself needs, and the installed version is good enough."""
+    novas = find_requirements_of_nova()
+    for requirement in find_requirements("imagefilter"):
         assert canonicalize_name(requirement.name) in novas
         assert metadata.version(requirement.name) in requirement.specifier
 
 
-def requirements_of(name: str) -> list[Requirement]:
-    found = map(Requirement, metadata.requires(name) or ())
-    return [each for each in found if each.marker is None or each.marker.evaluate({"extra": ""})]
+def find_requirements(name: str) -> list[Requirement]:
+    """Return what a package needs in this environment, without its extras."""
+    requirements = []
+    for requirement in map(Requirement, metadata.requires(name) or ()):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            requirements.append(requirement)
+    return requirements
 
 
-def needed_by(name: str) -> set[str]:
-    """Names of all packages that one needs, directly or not."""
+def find_requirements_of_nova() -> set[str]:
+    """Return the names of all packages that Nova needs, directly or not."""
     names: set[str] = set()
-    todo = [name]
-    while todo:
-        for requirement in requirements_of(todo.pop()):
-            needed = canonicalize_name(requirement.name)
-            if needed not in names:
-                names.add(needed)
-                todo.append(needed)
+    to_visit = ["nova"]
+    while to_visit:
+        for requirement in find_requirements(to_visit.pop()):
+            name = canonicalize_name(requirement.name)
+            if name not in names:
+                names.add(name)
+                to_visit.append(name)
     return names

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import webob
 
-from imagefilter.options import IMAGE_FIELDS
-from tests.cases import CASES, PROJECT, SERVER
-from tests.nova.cloud import OTHER_PROJECT, Cloud, Image
-from tests.nova.test_forwarding import comparable
-from tests.requests import send
+from imagefilter.policy.options import IMAGE_FIELDS
+from tests.cases import CASES, PROJECT, SERVER, Case, image, items
+from tests.nova.authentication import OTHER_PROJECT
+from tests.nova.cloud import Cloud, microversion
+from tests.nova.comparison import comparable
+from tests.nova.images import Image
+from tests.wsgi import send
+
+OFF = {"snapshots_enabled": "false"}
+COMPUTE_QUOTA = {"metadata_items_source": "compute", "lookup_ttl": "0"}
+SetQuota = Callable[[str, int], None]
 
 
-def create(name: str = "x", **metadata: Any) -> dict[str, Any]:
-    return {"createImage": {"name": name, "metadata": metadata}}
-
-
-def items(count: int) -> dict[str, str]:
-    return {f"k{n}": "v" for n in range(count)}
-
-
-def act(
-    cloud: Cloud, app: Any, document: Any, token: str = "member", version: str = "2.45", prefix: str = "/v2.1"
-) -> Any:
-    headers = {"X-Auth-Token": token, "OpenStack-API-Version": f"compute {version}"}
-    response = send(app, "POST", f"{prefix}/servers/{cloud.server}/action", document, headers)
-    cloud.settle()
-    return response
+def post(cloud: Cloud, app: Any, document: Any, token: str = "member", prefix: str = "/v2.1") -> webob.Response:
+    """Send an action at a microversion of current clients."""
+    return cloud.post_action(app, document, prefix, {"X-Auth-Token": token, **microversion("2.45")})
 
 
 @pytest.fixture
-def quota(cloud: Cloud) -> Any:
-    """Set a project's own quota in Nova; it is taken back after the test."""
-    headers = {"X-Auth-Token": "admin"}
+def set_quota(cloud: Cloud) -> Iterator[SetQuota]:
+    """Set a project's own quota in Nova, for one test."""
     path = "/v2.1/os-quota-sets/"
+    headers = {"X-Auth-Token": "admin"}
 
     def put(project: str, count: int) -> None:
         document = {"quota_set": {"metadata_items": count}}
@@ -48,132 +44,146 @@ def quota(cloud: Cloud) -> Any:
 
 @pytest.mark.parametrize("version", ["2.1", "2.39", "latest"])
 @pytest.mark.parametrize("prefix", ["/v2.1", f"/v2.1/{PROJECT}", "/v2"])
-def test_novas_own_quota_at_every_microversion(cloud: Cloud, quota: Any, version: str, prefix: str) -> None:
-    quota(PROJECT, 3)
-    app = cloud.app({"metadata_items_source": "compute", "facts_ttl": "0"})
-    assert act(cloud, app, create(**items(3)), version=version, prefix=prefix).status_int == 202
-    assert cloud.images() == [Image("x", items(3))]
-    response = act(cloud, app, create(**items(4)), version=version, prefix=prefix)
+def test_novas_own_quota_holds_at_every_microversion(
+    cloud: Cloud, set_quota: SetQuota, version: str, prefix: str
+) -> None:
+    set_quota(PROJECT, 3)
+    app, headers = cloud.app(COMPUTE_QUOTA), microversion(version)
+    assert cloud.post_action(app, image(metadata=items(3)), prefix, headers).status_int == 202
+    assert cloud.images() == [Image("nightly", items(3))]
+    response = cloud.post_action(app, image(metadata=items(4)), prefix, headers)
     assert (response.status_int, cloud.images()) == (403, [])
     assert response.json["forbidden"]["message"] == "Image metadata limit exceeded"
-    # A second project keeps the default: its request is only refused by Nova, for the server is not its own.
-    assert act(cloud, app, create(**items(4)), token="other", version=version, prefix="/v2.1").status_int == 404
 
 
-@pytest.mark.parametrize("facts_on_error", ["deny", "allow"])
+@pytest.mark.parametrize("version", ["2.1", "2.39", "latest"])
+def test_another_project_keeps_its_own_quota(cloud: Cloud, set_quota: SetQuota, version: str) -> None:
+    """Only Nova refuses its request, because the server is another project's."""
+    set_quota(PROJECT, 3)
+    headers = {"X-Auth-Token": "other", **microversion(version)}
+    response = cloud.post_action(cloud.app(COMPUTE_QUOTA), image(metadata=items(4)), headers=headers)
+    assert response.status_int == 404
+
+
+@pytest.mark.parametrize("on_error", ["deny", "allow"])
 @pytest.mark.parametrize("project", ["", f"/{PROJECT}"])
 def test_a_path_without_a_version_has_the_same_quota(
-    cloud: Cloud, quota: Any, facts_on_error: str, project: str
+    cloud: Cloud, set_quota: SetQuota, on_error: str, project: str
 ) -> None:
-    """In front of Nova's URL map a version may stand in Accept; a question without one is answered with a list."""
-    quota(PROJECT, 3)
-    options = {"metadata_items_source": "compute", "facts_ttl": "0", "facts_on_error": facts_on_error}
-    app = cloud.unauthenticated({**options, "audit_journal": str(cloud.journal)})
-    headers = {"X-Auth-Token": "member", "Accept": "application/json;version=2.1/x"}
-    path = f"{project}/servers/{cloud.server}/action"
-    assert send(app, "POST", path, create(**items(3)), headers).status_int == 202
-    assert cloud.images() == [Image("x", items(3))]
-    assert send(app, "POST", path, create(**items(4)), headers).status_int == 403
-    garbage = {**headers, "X-Auth-Token": "garbage"}
-    assert send(app, "POST", path, create(**items(3)), garbage).status_int == 401
-    assert send(app, "POST", f"/v2.1{path}", create(**items(4)), headers).status_int == 403, "nothing is remembered"
+    """In front of Nova's URL map a version may be in Accept; Nova responds to a question without one with a list."""
+    set_quota(PROJECT, 3)
+    app = cloud.filter_in_front({**COMPUTE_QUOTA, "lookup_on_error": on_error})
+    accept = {"Accept": "application/json;version=2.1/x"}
+    assert cloud.post_action(app, image(metadata=items(3)), project, accept).status_int == 202
+    assert cloud.images() == [Image("nightly", items(3))]
+    assert cloud.post_action(app, image(metadata=items(4)), project, accept).status_int == 403
+    garbage = {"X-Auth-Token": "garbage", **accept}
+    assert cloud.post_action(app, image(metadata=items(3)), project, garbage).status_int == 401
+    # What Nova said to the stranger is not remembered.
+    assert cloud.post_action(app, image(metadata=items(4)), f"/v2.1{project}", accept).status_int == 403
     assert cloud.images() == []
 
 
-def test_a_raised_quota_is_seen_after_its_time(cloud: Cloud, quota: Any) -> None:
-    quota(PROJECT, 1)
-    app = cloud.app({"metadata_items_source": "compute", "facts_ttl": "0"})
-    assert act(cloud, app, create(**items(2))).status_int == 403
-    quota(PROJECT, -1)
-    assert act(cloud, app, create(**items(2))).status_int == 202
-    quota(PROJECT, 0)
-    assert act(cloud, app, create(**items(1))).status_int == 403
+def test_a_changed_quota_is_seen_after_lookup_ttl(cloud: Cloud, set_quota: SetQuota) -> None:
+    app = cloud.app(COMPUTE_QUOTA)
+    set_quota(PROJECT, 1)
+    assert post(cloud, app, image(metadata=items(2))).status_int == 403
+    set_quota(PROJECT, -1)
+    assert post(cloud, app, image(metadata=items(2))).status_int == 202
+    set_quota(PROJECT, 0)
+    assert post(cloud, app, image(metadata=items(1))).status_int == 403
 
 
-def test_a_quota_that_nova_will_not_tell(cloud: Cloud) -> None:
-    rule = "os_compute_api:limits"
-    cloud.policy.set_rules({rule: "!"}, overwrite=False)
-    try:
-        denying = act(cloud, cloud.app({"metadata_items_source": "compute"}), create(k="v"))
-        allowing = act(cloud, cloud.app({"metadata_items_source": "compute", "facts_on_error": "allow"}), create(k="v"))
-    finally:
-        cloud.policy.set_rules({rule: "@"}, overwrite=False)
-    assert (denying.status_int, allowing.status_int) == (503, 202)
-    assert cloud.images() == [Image("x", {"k": "v"})]
+@pytest.mark.parametrize(("options", "status", "count"), [({}, 503, 0), ({"lookup_on_error": "allow"}, 202, 1)])
+def test_lookup_on_error_decides_if_nova_refuses_the_question(
+    cloud: Cloud, options: dict[str, str], status: int, count: int
+) -> None:
+    app = cloud.app({"metadata_items_source": "compute", **options})
+    with cloud.policy_rule("os_compute_api:limits", "!"):
+        response = post(cloud, app, image(metadata=items(1)))
+    assert response.status_int == status
+    assert cloud.images() == [Image("nightly", items(1))] * count
 
 
 FIELDS = [field.replace("*", "import_task") for field in IMAGE_FIELDS]
 
 
+@pytest.mark.parametrize("prefix", ["/v2.1", "/v2"])
 @pytest.mark.parametrize("field", [*FIELDS, "id\n", "location\n"])
-def test_no_field_of_the_image_reaches_the_image_service(cloud: Cloud, field: str) -> None:
-    for prefix in ("/v2.1", "/v2"):
-        response = act(cloud, cloud.app({}), create(**{field: "7"}), prefix=prefix)
-        assert (response.status_int, cloud.images()) == (403, [])
-        assert "(metadata-reserved)" in response.json["forbidden"]["message"]
+def test_no_field_of_the_image_reaches_the_image_service(cloud: Cloud, field: str, prefix: str) -> None:
+    response = post(cloud, cloud.app({}), image(metadata={field: "7"}), prefix=prefix)
+    assert (response.status_int, cloud.images()) == (403, [])
+    assert "(metadata-reserved)" in response.json["forbidden"]["message"]
 
 
-def test_a_bare_nova_passes_them_on(cloud: Cloud) -> None:
-    """The guard of the test above, and the reason for the rule."""
-    assert act(cloud, cloud.bare, create(location="http://169.254.169.254/", tags="x", owner="y")).status_int == 202
-    assert cloud.images() == [Image("x", {"location": "http://169.254.169.254/", "tags": "x", "owner": "y"})]
+def test_a_bare_nova_forwards_fields_of_the_image(cloud: Cloud) -> None:
+    """Guard the test above; this is the reason for the rule."""
+    fields = {"location": "http://169.254.169.254/", "tags": "x", "owner": "y"}
+    assert post(cloud, cloud.bare, image(metadata=fields)).status_int == 202
+    assert cloud.images() == [Image("nightly", fields)]
 
 
 @pytest.mark.parametrize("key", ["Owner", "Tags", "ID", "Location", "image_type2", "os_type", "visibility"])
-def test_what_is_no_field_is_free(cloud: Cloud, key: str) -> None:
-    assert act(cloud, cloud.app({}), create(**{key: "v"})).status_int == 202
-    assert cloud.images() == [Image("x", {key: "v"})]
+def test_other_keys_are_allowed(cloud: Cloud, key: str) -> None:
+    assert post(cloud, cloud.app({}), image(metadata={key: "v"})).status_int == 202
+    assert cloud.images() == [Image("nightly", {key: "v"})]
 
 
-def test_one_project_may_not(cloud: Cloud, tmp_path: Path) -> None:
+def test_one_project_may_make_no_images(cloud: Cloud, tmp_path: Path) -> None:
     conf = tmp_path / "imagefilter.conf"
     conf.write_text(f"[imagefilter:project:{PROJECT}]\nsnapshots_enabled = false\n")
     app = cloud.app({"oslo_config_file": str(conf)})
-    assert act(cloud, app, create()).status_int == 400
-    assert act(cloud, app, create(), token="admin").status_int == 400, "an admin of that project is one of its members"
-    assert act(cloud, app, create(), token="other").status_int == 404, "for Nova to refuse"
+    assert post(cloud, app, image()).status_int == 400
+    assert post(cloud, app, image(), token="admin").status_int == 400, "an admin of that project is one of its members"
+    assert post(cloud, app, image(), token="other").status_int == 404, "the filter allows it, Nova refuses"
     assert cloud.images() == []
 
 
-def test_a_backup_service_gets_through(cloud: Cloud) -> None:
-    app = cloud.app({"snapshots_enabled": "false", "exempt_roles": "admin"})
-    assert act(cloud, app, create()).status_int == 400
-    headers = {"X-Auth-Token": "member", "X-Roles": "admin", "X-Role": "admin", "X-Is-Admin-Project": "True"}
-    forged = send(app, "POST", f"/v2.1/servers/{cloud.server}/action", create(), headers)
-    assert (forged.status_int, cloud.images()) == (400, [])
-    assert act(cloud, app, create(), token="admin").status_int == 202
-    assert cloud.images() == [Image("x", {})]
+def test_an_exempt_role_may_make_images(cloud: Cloud) -> None:
+    app = cloud.app({**OFF, "exempt_roles": "admin"})
+    assert post(cloud, app, image()).status_int == 400
+    forged = {"X-Roles": "admin", "X-Role": "admin", "X-Is-Admin-Project": "True"}
+    response = cloud.post_action(app, image(), headers=forged)
+    assert (response.status_int, cloud.images()) == (400, [])
+    assert post(cloud, app, image(), token="admin").status_int == 202
+    assert cloud.images() == [Image("nightly", {})]
 
 
-SOFT = [case for case in CASES if case.rule not in ("token", "content-type", "body")]
+NOT_ALWAYS_ENFORCED = [case for case in CASES if case.rule not in ("token", "content-type", "body")]
 
 
-@pytest.mark.parametrize("case", SOFT, ids=[case.id for case in SOFT])
-def test_warn_mode_changes_nothing_but_a_header(cloud: Cloud, case: Any) -> None:
+@pytest.mark.parametrize("case", NOT_ALWAYS_ENFORCED, ids=[case.id for case in NOT_ALWAYS_ENFORCED])
+def test_warn_mode_changes_nothing_but_a_header(cloud: Cloud, case: Case) -> None:
     path = "/v2.1" + case.path.replace(SERVER, "{server}").format(server=cloud.server)
     headers = {**case.headers, "X-Auth-Token": "member"}
     bare = send(cloud.bare, "POST", path, case.body, headers)
-    made = cloud.images()
+    bare_images = cloud.images()
     cloud.settle()
-    tried = send(cloud.app({**case.options, "mode": "warn"}), "POST", path, case.body, headers)
-    assert cloud.images() == made
-    status, rest, body = comparable(tried)
-    warned = [header for header in rest if header[0] == "warning"]
-    assert len(warned) == (case.status != 202)
-    unlike = ("location",)  # two images have two ids
-    expected = comparable(bare)
-    assert (status, body) == (expected[0], expected[2])
-    assert [h for h in rest if h not in warned and h[0] not in unlike] == [h for h in expected[1] if h[0] not in unlike]
+    warned = send(cloud.app({**case.options, "mode": "warn"}), "POST", path, case.body, headers)
+    assert cloud.images() == bare_images
+    others, warnings = split_warnings(warned)
+    assert len(warnings) == (case.status != 202)
+    assert split_warnings(bare) == (others, [])
+    assert (warned.status_int, comparable_body(warned)) == (bare.status_int, comparable_body(bare))
 
 
-def test_shelve_is_a_door_of_its_own(cloud: Cloud) -> None:
+def split_warnings(response: webob.Response) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return the stable headers of a response but ``Location`` (two images have two ids), and its warnings."""
+    _, headers, _ = comparable(response.status_int, response.headerlist, response.body)
+    others = [(name, value) for name, value in headers if name not in ("warning", "location")]
+    return others, [value for name, value in headers if name == "warning"]
+
+
+def comparable_body(response: webob.Response) -> bytes:
+    return comparable(response.status_int, [], response.body)[2]
+
+
+def test_shelve_is_judged_where_listed(cloud: Cloud) -> None:
     server = cloud.new_server()
     path, headers = f"/v2.1/servers/{server}/action", {"X-Auth-Token": "member"}
-    off = {"snapshots_enabled": "false"}
-    listed = {**off, "actions": "createImage, createBackup, shelve"}
-    assert send(cloud.app(listed), "POST", path, {"shelve": None}, headers).status_int == 400
+    listed = cloud.app({**OFF, "actions": "createImage, createBackup, shelve"})
+    assert send(listed, "POST", path, {"shelve": None}, headers).status_int == 400
     assert cloud.images() == []
-    response = send(cloud.app(off), "POST", path, {"shelve": None}, headers)
-    assert response.status_int == 202, "the documented exception until listed"
-    assert [image.name for image in cloud.images()] == ["web-1-shelved"]
+    assert send(cloud.app(OFF), "POST", path, {"shelve": None}, headers).status_int == 202, "as documented"
+    assert [made.name for made in cloud.images()] == ["web-1-shelved"]
     cloud.settle(server)

@@ -1,4 +1,4 @@
-"""The search for a counter-example: a short run of it, what it found before, and that it can find."""
+"""The search for a counter-example: a short run, what it found before, and whether it can find anything."""
 
 from __future__ import annotations
 
@@ -15,82 +15,88 @@ pytest.importorskip("hypothesis")
 
 from tests.nova.cloud import Cloud
 from tests.nova.grammar import Request
-from tests.nova.plants import PLANTS
+from tests.nova.instrumented_nova import instrument
 from tests.nova.policies import POLICIES, Policy
-from tests.nova.search import Find, Search, count_until_caught, finds, in_process
-from tests.nova.watched import Send, over_http, watched
-from tests.nova.written import write
+from tests.nova.search import Counterexample, Search, count_examples, guard_in_process, load_regressions
+from tests.nova.seeded_bugs import SEEDED_BUGS
+from tests.nova.senders import Send, send_over_http
+from tests.nova.serialize import write
 
 SEEDS = range(10)  # of 200 examples each
-BY_NAME = {policy.name: policy for policy in POLICIES}
+POLICIES_BY_NAME = {policy.name: policy for policy in POLICIES}
+POLICIES_IN_FRONT = [policy for policy in POLICIES if policy.place == "front"]
 
 
 @pytest.fixture
 def search(cloud: Cloud) -> Iterator[Search]:
-    """For one test: whoever watches takes the images and records away, so no two may at a time."""
-    with watched(cloud) as watch:
-        yield Search(watch, in_process(cloud))
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_there_is_no_counter_example(search: Search, seed: int) -> None:
-    found = search.run(200, seed)
-    assert found is None, f"seed {seed}: {found and json.dumps(found.to_json(), indent=1)}"
-    # A search that makes no images, or sees none refused, can find nothing.
-    assert sum(count for word, count in search.happened.items() if word.startswith("made: ")) >= 8
-    assert sum(count for word, count in search.happened.items() if word.startswith("refused")) >= 3
-    assert sum(count for word, count in search.happened.items() if word.startswith("the same ")) >= 8
+    """Search in this process. For one test: only one search at a time can take the images and records."""
+    with instrument(cloud) as nova:
+        yield Search(nova, guard_in_process(cloud))
 
 
 @pytest.fixture
 def search_over_http(cloud: Cloud) -> Iterator[Search]:
-    """Both sides behind a real server, the filter in front of Nova as a whole, as a gateway is."""
+    """Search with both sides behind a real server, the filter in front of the whole of Nova, as in a gateway."""
     servers: list[Any] = []
 
     def serve(app: Any) -> Send:
         servers.append(waitress.create_server(app, host="127.0.0.1", port=0, threads=2))
         threading.Thread(target=servers[-1].run, daemon=True).start()
-        return over_http(servers[-1].effective_port, cloud.server)
+        return send_over_http(servers[-1].effective_port, cloud.server)
 
     def guarded(policy: Policy) -> Send:
-        return serve(cloud.unauthenticated({"audit_journal": str(cloud.journal), **policy.options}))
+        return serve(cloud.filter_in_front(policy.options))
 
-    with watched(cloud) as watch:
-        in_front = [policy for policy in POLICIES if policy.place == "front"]
-        yield Search(watch, guarded, in_front, serve(cloud.bare), lambda request: request.fits_http)
+    with instrument(cloud) as nova:
+        yield Search(nova, guarded, POLICIES_IN_FRONT, serve(cloud.bare), lambda request: request.fits_http)
     for server in servers:
         server.close()
 
 
+def assert_none(counterexample: Counterexample | None) -> None:
+    """Fail with a counter-example as readable JSON, if there is one."""
+    assert counterexample is None, json.dumps(counterexample.to_json(), indent=1)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_finds_no_counterexample(search: Search, seed: int) -> None:
+    assert_none(search.run(200, seed))
+    # A search that makes no images, or sees none refused, can find nothing.
+    assert search.count("made: ") >= 8
+    assert search.count("refused") >= 3
+    assert search.count("the same ") >= 8
+
+
 @pytest.mark.parametrize("seed", range(2))
-def test_nor_is_there_one_over_http(search_over_http: Search, seed: int) -> None:
-    found = search_over_http.run(100, seed)
-    assert found is None, f"seed {seed}: {found and json.dumps(found.to_json(), indent=1)}"
+def test_finds_no_counterexample_over_http(search_over_http: Search, seed: int) -> None:
+    assert_none(search_over_http.run(100, seed))
     assert search_over_http.happened["made: createImage"] >= 5
 
 
-@pytest.mark.parametrize("plant", PLANTS)
-def test_a_planted_mistake_is_found(search: Search, plant: str) -> None:
-    count = count_until_caught(search, plant, 0, 3000)
+@pytest.mark.parametrize("bug", SEEDED_BUGS)
+def test_finds_each_seeded_bug(search: Search, bug: str) -> None:
+    count = count_examples(search, bug, seed=0, limit=3000)
     assert count is not None
-    print(f"{plant}: {count} examples")
+    print(f"{bug}: {count} examples")
 
 
-@pytest.mark.parametrize("find", finds(), ids=lambda find: f"{find.property}, {find.policy}")
-def test_what_was_found_before_holds_on_the_whole_of_nova(cloud: Cloud, find: Find) -> None:
-    """Here with all that lies below Nova's API: snapshots are really taken."""
-    with watched(cloud, quick=False) as watch:
-        search = Search(watch, in_process(cloud), [BY_NAME[find.policy]])
-        search.check(find.request, [BY_NAME[find.policy]])
+@pytest.mark.parametrize(
+    "regression", load_regressions(), ids=lambda regression: f"{regression.property}, {regression.policy}"
+)
+def test_regressions_hold_on_the_whole_of_nova(cloud: Cloud, regression: Counterexample) -> None:
+    """Nothing below Nova's API is remembered here: snapshots are really taken."""
+    policies = [POLICIES_BY_NAME[regression.policy]]
+    with instrument(cloud, quick=False) as nova:
+        Search(nova, guard_in_process(cloud), policies).check(regression.request, policies)
 
 
-def test_what_is_found_is_kept_as_people_read_it() -> None:
+def test_a_request_survives_its_json_form() -> None:
     body = '{"createImage": {"name": "é\\ud800"}}'.encode("utf-16")
     request = Request("PUT", "/v2/{server}%0a?_method=POST", body, {"Accept": "é"}, {"CONTENT_LENGTH": None})
     assert Request.from_json(json.loads(json.dumps(request.to_json()))) == request
 
 
+@pytest.mark.parametrize("text", ["createImage", 'é\\/"\n', "\N{OK HAND SIGN}x", "\ud800", ""])
 @pytest.mark.parametrize("escapes", ["none", "ascii", "all", "ALL", "first", "last", "other"])
-def test_however_json_is_written_it_is_read_the_same(escapes: str) -> None:
-    for text in ("createImage", 'é\\/"\n', "\N{OK HAND SIGN}x", "\ud800", ""):
-        assert json.loads(write([text, {}], escapes, "\r\n\t")) == [text, {}]
+def test_serialized_json_is_read_the_same(escapes: str, text: str) -> None:
+    assert json.loads(write([text, {}], escapes, "\r\n\t")) == [text, {}]

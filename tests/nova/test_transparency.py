@@ -1,61 +1,69 @@
-"""What makes no image is none of ours: the same answer with and without the filter, the documented faults aside."""
+"""The filter changes nothing about requests that make no image, apart from its documented faults."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+import webob
 
 from imagefilter import filter_factory
+from tests.cases import SERVER
 from tests.nova.cloud import Cloud
-from tests.nova.test_forwarding import comparable
-from tests.requests import encode, environ_of, send
+from tests.nova.comparison import comparable
 from tests.requests_without_image import PLAIN, Plain
+from tests.wsgi import build_environ, encode, send
 
-UNCHANGED = [each for each in PLAIN if each.fault is None]
-CHANGED = [each for each in PLAIN if each.fault is not None]
-SHORT = [each for each in UNCHANGED if len(encode(each.document)) <= 114688]
-
-
-def request_of(plain: Plain, server: str) -> tuple[Any, ...]:
-    return plain.method, plain.target.format(server=server), plain.document, {"X-Auth-Token": "member", **plain.headers}
+UNCHANGED = [plain for plain in PLAIN if plain.fault is None]
+CHANGED = [plain for plain in PLAIN if plain.fault is not None]
+WITHIN_LIMIT = [plain for plain in UNCHANGED if len(encode(plain.document)) <= 114688]
 
 
-@pytest.mark.parametrize("plain", UNCHANGED, ids=[each.id for each in UNCHANGED])
-def test_the_same_answer(plain: Plain, cloud: Cloud) -> None:
-    request = request_of(plain, cloud.server)
-    bare = comparable(send(cloud.bare, *request))
+def arguments(plain: Plain, server: str) -> tuple[Any, ...]:
+    """Return the arguments that send a request about this server."""
+    headers = {"X-Auth-Token": "member"}
+    headers.update(plain.headers)
+    return plain.method, plain.target.format(server=server), plain.document, headers
+
+
+def send_plain(cloud: Cloud, app: Any, plain: Plain) -> webob.Response:
+    """Send a request about the cloud's server, and wait until the compute host has finished it."""
+    response = send(app, *arguments(plain, cloud.server))
     cloud.settle()
-    filtered = comparable(send(cloud.app({}), *request))
-    assert filtered == bare
+    return response
 
 
-@pytest.mark.parametrize("plain", CHANGED, ids=[each.id for each in CHANGED])
-def test_the_documented_differences(plain: Plain, cloud: Cloud) -> None:
-    request = request_of(plain, cloud.server)
-    bare = send(cloud.bare, *request)
-    response = send(cloud.app({}), *request)
-    [fault] = response.json.values()
-    assert (response.status_int, fault["message"]) == plain.fault
+@pytest.mark.parametrize("plain", UNCHANGED, ids=[plain.id for plain in UNCHANGED])
+def test_the_response_is_the_same(plain: Plain, cloud: Cloud) -> None:
+    bare = send_plain(cloud, cloud.bare, plain)
+    filtered = send_plain(cloud, cloud.app({}), plain)
+    expected = comparable(bare.status_int, bare.headerlist, bare.body)
+    assert comparable(filtered.status_int, filtered.headerlist, filtered.body) == expected
+
+
+@pytest.mark.parametrize("plain", CHANGED, ids=[plain.id for plain in CHANGED])
+def test_documented_faults(plain: Plain, cloud: Cloud) -> None:
+    bare = send_plain(cloud, cloud.bare, plain)
+    filtered = send_plain(cloud, cloud.app({}), plain)
+    [fault] = filtered.json.values()
+    assert (filtered.status_int, fault["message"]) == plain.fault
     assert bare.status_int >= 400
 
 
-@pytest.mark.parametrize("plain", SHORT, ids=[each.id for each in SHORT])
-def test_the_same_bytes(plain: Plain) -> None:
-    """What the app gets is what the client sent: the same keys, and the same body to read."""
-    seen: list[dict[str, Any]] = []
+@pytest.mark.parametrize("plain", WITHIN_LIMIT, ids=[plain.id for plain in WITHIN_LIMIT])
+def test_the_environ_and_the_body_are_the_same(plain: Plain) -> None:
+    received: list[dict[str, Any]] = []
 
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        seen.append({**environ, "wsgi.input": environ["wsgi.input"].read()})
+        received.append({**environ, "wsgi.input": environ["wsgi.input"].read(), "wsgi.errors": None})
         start_response("200 OK", [])
         return []
 
-    request = request_of(plain, "11111111-2222-4333-8444-555555555555")
-    for each in (app, filter_factory({})(app)):
-        each(environ_of(*request), lambda *args: None)
-    bare, filtered = seen
-    assert {**filtered, "wsgi.errors": None} == {**bare, "wsgi.errors": None}
+    for application in (app, filter_factory({})(app)):
+        application(build_environ(*arguments(plain, SERVER)), lambda *args: None)
+    bare, filtered = received
+    assert filtered == bare
 
 
-def test_there_are_enough_of_them() -> None:
+def test_the_table_is_long_enough() -> None:
     assert len(UNCHANGED) >= 40
