@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING, Any, Callable
 from imagefilter.audit.recorder import Recorder
 from imagefilter.fault import Fault, warning
 from imagefilter.lookup.compute import ComputeAPI, ComputeLookups
+from imagefilter.pipeline import describe_stranger
 from imagefilter.policy.config import paste_location
-from imagefilter.policy.context import RequestContext, build_context
+from imagefilter.policy.context import RequestContext, build_context, find_project
 from imagefilter.policy.policy import Policy
-from imagefilter.policy.store import PolicyStore, log_policy
-from imagefilter.request.action import ACTION_NAMES, UNREAD_METHODS, ImageAction, encode, may_name, recognise
+from imagefilter.policy.store import PolicyStore
+from imagefilter.request.action import (
+    ACTION_NAMES,
+    UNREAD_METHODS,
+    ImageAction,
+    encode,
+    find_target,
+    may_name,
+    recognise,
+)
 from imagefilter.request.body import read_body, set_body
 from imagefilter.request.identity import identify
 from imagefilter.response import ObservedResponse
@@ -72,13 +81,23 @@ class ImageFilter:
     def _recognise(self, environ: WSGIEnvironment) -> tuple[ImageAction | None, Policy]:
         """Read the request; return the image action to judge, or None, and the policy to judge it by."""
         policy = self._store.policy
-        body = read_body(environ, policy.max_body_bytes)
+        try:
+            body = read_body(environ, policy.max_body_bytes)
+        except Fault:
+            if self._is_off(environ):
+                return None, policy  # unread, as if the filter were not there
+            raise
         if may_name(body, ACTION_NAMES):  # of any action: the list of those that are judged may just have changed
             policy = self._current_policy()
         action = recognise(environ, body, policy.actions)
         if action is not None and action.name is not None and action.name not in policy.actions:
             action = None
         return action, policy
+
+    def _is_off(self, environ: WSGIEnvironment) -> bool:
+        """Return whether nothing is judged of the request's project."""
+        project_id = find_project(find_target(environ), identify(environ))
+        return not self._current_policy().for_project(project_id).judging
 
     def _forwarder(self, context: RequestContext, verdict: Verdict, record: Event | None) -> WSGIApplication:
         """Return the compute API as an application whose response is observed and recorded."""
@@ -110,9 +129,20 @@ def filter_factory(
     :raises ConfigError: for unknown options and values that can't be used.
     """
     store = PolicyStore(local_conf, paste_location(global_conf or {}, local_conf), load_policy)
-    log_policy(store.policy)
-    # A bound method costs half of what an instance with __call__ does, and every request of the API pays it.
-    return lambda app: ImageFilter(app, store).respond
+    store.log()
+
+    def build(app: WSGIApplication) -> WSGIApplication:
+        stranger = describe_stranger(app)
+        if stranger:
+            LOG.warning(
+                "the filter is not directly before the compute API: behind it is %s. Requests that this makes by itself"
+                " are neither judged nor recorded; `imagefilter check` shows the right place",
+                stranger,
+            )
+        # A bound method costs half of what an instance with __call__ does, and every request of the API pays it.
+        return ImageFilter(app, store).respond
+
+    return build
 
 
 def _canonical_body(context: RequestContext, verdict: Verdict) -> bytes | None:

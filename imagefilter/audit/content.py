@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagefilter.audit.bounds import METADATA_BYTES, Bounds, replace_surrogates
 from imagefilter.policy.context import RequestContext
-from imagefilter.request.codec import type_name
+from imagefilter.request.codec import decode_latin1, type_name
 from imagefilter.rules.engine import Verdict
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ def describe_verdict(
         "mode": settings.mode,
         "limit": verdict.limit,
         "usage": verdict.usage,
-        "method": bounds.text("method", environ["REQUEST_METHOD"]),
-        "path": bounds.text("path", environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")),
-        "media_type": bounds.text("media_type", action.media_type),
+        "method": bounds.text("method", decode_latin1(environ["REQUEST_METHOD"])),
+        "path": bounds.text("path", decode_latin1(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))),
+        "media_type": bounds.text("media_type", decode_latin1(action.media_type)),
     }
     if context.project_id is not None:
-        content["project_id"] = bounds.text("project_id", context.project_id)
+        content["project_id"] = bounds.text("project_id", decode_latin1(context.project_id))
     if verdict.rule:
         content["rule"] = verdict.rule
         content["message"] = replace_surrogates(verdict.message)

@@ -29,7 +29,12 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 # The names of actions in CADF's taxonomy.
-_CADF_ACTIONS = {"createImage": "create/image", "createBackup": "backup/image", "shelve": "capture/image"}
+_CADF_ACTIONS = {
+    "createImage": "create/image",
+    "createBackup": "backup/image",
+    "shelve": "capture/image",
+    None: cadftaxonomy.UNKNOWN,  # a body that can't be read, forwarded in mode off
+}
 
 
 class EventFactory:

@@ -35,10 +35,12 @@ class Recorder:
         """Record a verdict; when this returns, it is on disk.
 
         :returns: the record; None if there is nothing to record.
-        :raises Fault: 503 if it can't be recorded and ``audit_on_error`` is ``deny``.
+        :raises Fault: 503 if it can't be recorded, ``audit_on_error`` is ``deny``, and the mode of the project is
+            ``enforce``: a trial hurts nobody.
         """
         policy = context.policy
-        if verdict.rule == "token":  # a bare 401 goes to the log alone, so that strangers can't fill the disk
+        # A bare 401 goes to the log alone, so that strangers can't fill the disk.
+        if not context.identity.has_token or verdict.rule == "token":
             return None
         if policy.audit_journal is None and not LOG.isEnabledFor(logging.INFO):
             return None
@@ -47,8 +49,12 @@ class Recorder:
             record = self._events.build_verdict(environ, context, verdict)
             self._write(record, policy)
         except Exception as error:
-            self._count_unrecorded("verdict", error, policy)
-            if policy.audit_on_error == "deny":
+            is_refused = policy.audit_on_error == "deny" and context.settings.mode == "enforce"
+            what_happens = "the request is forwarded"
+            if is_refused:
+                what_happens = "the request is refused"
+            self._count_unrecorded("verdict", error, policy, what_happens)
+            if is_refused:
                 raise Fault(503, "The request could not be recorded.") from error
         return record
 
@@ -62,7 +68,7 @@ class Recorder:
         try:
             self._write(self._events.build_outcome(verdict, response), policy)
         except Exception as error:
-            self._count_unrecorded("outcome", error, policy)
+            self._count_unrecorded("outcome", error, policy, "the response is sent")
 
     def _write(self, record: Event, policy: Policy) -> None:
         with self._lock:
@@ -80,7 +86,7 @@ class Recorder:
                 self._unrecorded += unrecorded
             raise
 
-    def _count_unrecorded(self, what: str, error: Exception, policy: Policy) -> None:
+    def _count_unrecorded(self, what: str, error: Exception, policy: Policy, what_happens: str) -> None:
         with self._lock:
             self._unrecorded += 1
         is_expected = isinstance(error, OSError)
@@ -88,12 +94,13 @@ class Recorder:
         if is_expected:
             reason = error
         LOG.error(
-            "a record (%s) could not be written to audit_journal %s: %s: %s; %d so far; audit_on_error is %s",
+            "a record (%s) could not be written to audit_journal %s: %s: %s; %d so far; %s (audit_on_error is %s)",
             what,
             policy.audit_journal,
             type(error).__name__,
             reason,
             self._unrecorded,
+            what_happens,
             policy.audit_on_error,
             exc_info=not is_expected,
         )

@@ -11,6 +11,7 @@ from pycadf import cadftaxonomy, cadftype, host, resource
 
 from imagefilter.audit.bounds import Bounds
 from imagefilter.request.action import ImageAction
+from imagefilter.request.codec import decode_latin1
 from imagefilter.request.identity import Identity, read_claims, read_names
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def describe_initiator(environ: WSGIEnvironment, identity: Identity, bounds: Bou
         domain=names.get("user_domain_name") or names.get("user_domain_id"),
         host=host.Host(
             address=bounds.text("address", identity.address),
-            agent=bounds.text("agent", environ.get("HTTP_USER_AGENT", "")),
+            agent=bounds.text("agent", decode_latin1(environ.get("HTTP_USER_AGENT", ""))),
         ),
     )
     for name, value in _initiator_extras(environ, identity, names, bounds).items():
@@ -57,12 +58,12 @@ def describe_target(action: ImageAction, bounds: Bounds) -> Resource:
     """Describe the server of an action."""
     server_id = project_id = None
     if action.target:
-        server_id, project_id = action.target.server_id, action.target.project_id
+        server_id, project_id = decode_latin1(action.target.server_id), action.target.project_id
     if server_id and uuidutils.is_uuid_like(server_id):
         server_id = str(uuid.UUID(server_id))  # the one way in which Nova writes it, so that a search finds it
     target = Resource(id=_identifier("server_id", server_id, bounds), typeURI="compute/server")
     if project_id:
-        target.project_id = bounds.text("target.project_id", project_id)
+        target.project_id = bounds.text("target.project_id", decode_latin1(project_id))
     return target
 
 
@@ -71,7 +72,7 @@ def _initiator_extras(
 ) -> dict[str, Any]:
     claims = {}
     for name, text in read_claims(environ, identity).items():
-        claims[name] = bounds.text(f"claims.{name}", text)
+        claims[name] = bounds.text(f"claims.{name}", decode_latin1(text))
     return {
         "authenticated": identity.authenticated,
         "project_id": bounds.text("project_id", identity.project_id or ""),
@@ -79,7 +80,7 @@ def _initiator_extras(
         "roles": _roles(identity, bounds),
         "request_id": bounds.text("request_id", identity.request_id),
         "global_request_id": bounds.text("global_request_id", environ.get("openstack.global_request_id") or ""),
-        "forwarded_for": bounds.text("forwarded_for", environ.get("HTTP_X_FORWARDED_FOR", "")),
+        "forwarded_for": bounds.text("forwarded_for", decode_latin1(environ.get("HTTP_X_FORWARDED_FOR", ""))),
         "claims": claims,
     }
 

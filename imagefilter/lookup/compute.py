@@ -39,6 +39,7 @@ _KEPT = (
     "HTTP_X_AUTH_TOKEN",
     "HTTP_X_STORAGE_TOKEN",
     "HTTP_X_SERVICE_TOKEN",
+    "HTTP_AUTHORIZATION",
     "HTTP_X_FORWARDED_PROTO",
     "HTTP_X_FORWARDED_FOR",
     "HTTP_X_FORWARDED_HOST",
@@ -52,6 +53,7 @@ _KEPT = (
     "nova.best_content_type",
     "keystone.token_auth",
     "keystone.token_info",
+    "external.token_info",
     "openstack.request_id",
     "openstack.global_request_id",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from imagefilter.policy.policy import Policy, Settings
-from imagefilter.request.action import ImageAction
+from imagefilter.request.action import ImageAction, Target
 from imagefilter.request.identity import Identity
 
 
@@ -25,9 +25,13 @@ class RequestContext(NamedTuple):
 
 
 def build_context(action: ImageAction, identity: Identity, policy: Policy) -> RequestContext:
-    """Find the project of a request and its settings: the caller's project, or the URL's where nobody vouches for the
-    caller (Nova itself refuses another one)."""
-    project_id = identity.project_id
-    if not identity.authenticated and action.target:
-        project_id = action.target.project_id
+    """Find the project of a request and its settings."""
+    project_id = find_project(action.target, identity)
     return RequestContext(action, identity, project_id, policy.for_project(project_id), policy)
+
+
+def find_project(target: Target | None, identity: Identity) -> str | None:
+    """Return the caller's project; the URL's where nobody vouches for the caller (Nova itself refuses another one)."""
+    if identity.authenticated or target is None:
+        return identity.project_id
+    return target.project_id

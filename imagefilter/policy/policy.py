@@ -9,11 +9,12 @@ interfere.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from imagefilter.policy.config import ConfigError, RawOption, convert, names_of, read_files, read_paste, select
-from imagefilter.policy.options import GROUP, OPTIONS, PROJECT_OPTIONS, PROJECT_SECTION, RELAY_GROUP
+from imagefilter.policy.config import ConfigError, RawOption, convert, names_of, read_paste, select
+from imagefilter.policy.files import ConfigFiles, find_files, is_misspelt
+from imagefilter.policy.options import GROUP, OPTIONS, PROJECT_OPTIONS, PROJECT_SECTION
 from imagefilter.policy.pattern import Matches, compile_pattern
 
 _OPTION_NAMES = names_of(OPTIONS)
@@ -61,6 +62,7 @@ class Policy(NamedTuple):
     settings: Settings
     projects: Mapping[str, Settings]
     origins: Mapping[str, Mapping[str, RawOption]]  # by project ("" for all), by option: where it was given
+    errors: tuple[str, ...] = ()  # that were ignored: see refuses_without_record() and load()
 
     def for_project(self, project_id: str | None) -> Settings:
         """Return the settings of a project (None: nobody knows which)."""
@@ -78,7 +80,11 @@ def load(paste: Mapping[str, str], location: str, rules: Sequence[RuleFacts]) ->
     :raises ConfigError: for every error, in one message.
     """
     errors: list[str] = []
-    raw_options = read_files(paste, _is_filter_section, errors) + read_paste(paste, location)
+    files = ConfigFiles(find_files(paste), errors)
+    raw_options = files.options(_is_filter_section, errors) + read_paste(paste, location)
+    if not any(_is_filter_section(section) for _, section in files.sections()):
+        errors += _misplaced(files.options(_is_default_section, errors))
+    select(files.options(is_misspelt, errors), OPTIONS, errors)  # only for the errors in it
     origins = _by_project(raw_options, errors)
     values = {}
     for project_id, given in origins.items():
@@ -88,14 +94,26 @@ def load(paste: Mapping[str, str], location: str, rules: Sequence[RuleFacts]) ->
     settings = {}
     for project_id, given in origins.items():
         settings[project_id] = _settings(values[project_id], given, rules, errors)
-    if errors:
-        raise ConfigError(list(dict.fromkeys(errors)))
-    return _policy(values[""], settings, origins)
+    errors = list(dict.fromkeys(errors))
+    # The switch for emergencies: no other mistake keeps an operator from using it.
+    if errors and values[""]["mode"] != "off":
+        raise ConfigError(errors)
+    return _policy(values[""], settings, origins, tuple(errors))
 
 
 def _is_filter_section(section: str) -> bool:
-    """Return whether a section is for the filter to judge: the file may be nova.conf, and hold the relay's."""
-    return section.lower().startswith(GROUP) and section != RELAY_GROUP
+    return section == GROUP or section.startswith(PROJECT_SECTION)
+
+
+def _is_default_section(section: str) -> bool:
+    return section == "DEFAULT"
+
+
+def _misplaced(raw_options: Sequence[RawOption]) -> Iterator[str]:
+    """Report options of the filter in ``[DEFAULT]`` of a file that has no section of its own for them."""
+    for raw in raw_options:
+        if any(raw.name == option.name for option in OPTIONS):
+            yield f"{raw.name} in {raw.location}: it has no effect there: set it in [{GROUP}]"
 
 
 def _by_project(raw_options: Sequence[RawOption], errors: list[str]) -> dict[str, dict[str, RawOption]]:
@@ -110,12 +128,9 @@ def _by_project(raw_options: Sequence[RawOption], errors: list[str]) -> dict[str
 
 
 def _project_in(raw: RawOption, errors: list[str]) -> str | None:
-    """Return the project that an option is given for: "" for all, None for an unknown section."""
+    """Return the project that an option is given for: "" for all, None if the section does not name one."""
     if raw.section in ("", GROUP):
         return ""
-    if not raw.section.startswith(PROJECT_SECTION):
-        errors.append(f"{raw.location}: unknown section")
-        return None
     project_id = raw.section[len(PROJECT_SECTION) :]
     if _PROJECT_ID.fullmatch(project_id):
         return project_id
@@ -150,13 +165,16 @@ def _settings(
         metadata_reserved_prefixes=tuple(key[:-1] for key in reserved if key.endswith("*")),
         modes=modes,
         mode=values["mode"],
-        judging=any(modes[rule.name] != "off" for rule in rules if not rule.always_enforced),
+        judging=any(mode != "off" for mode in modes.values()),
         exempt_roles=frozenset(role.lower() for role in values["exempt_roles"]),
     )
 
 
 def _policy(
-    common: Mapping[str, Any], settings: dict[str, Settings], origins: Mapping[str, Mapping[str, RawOption]]
+    common: Mapping[str, Any],
+    settings: dict[str, Settings],
+    origins: Mapping[str, Mapping[str, RawOption]],
+    errors: tuple[str, ...],
 ) -> Policy:
     return Policy(
         actions={name: name.encode("ascii") for name in common["actions"]},
@@ -171,6 +189,7 @@ def _policy(
         settings=settings.pop(""),
         projects=settings,
         origins=origins,
+        errors=errors,
     )
 
 
@@ -202,6 +221,9 @@ def _check_rule_modes(
 
 
 def _modes(values: Mapping[str, Any], rules: Sequence[RuleFacts]) -> dict[str, str]:
+    """Return the mode of each rule; if the project's mode is off, so is every rule's."""
+    if values["mode"] == "off":
+        return {rule.name: "off" for rule in rules}
     modes = {}
     for rule in rules:
         modes[rule.name] = values["rule_modes"].get(rule.name, values["mode"])

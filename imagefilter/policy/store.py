@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Callable, NamedTuple, Optional
 
 from imagefilter.journal import writer
-from imagefilter.policy.config import ConfigError, find_files
+from imagefilter.policy.config import ConfigError
+from imagefilter.policy.files import find_files
 from imagefilter.policy.policy import Policy, Settings
 
 LOG = logging.getLogger(__name__)
@@ -65,12 +66,19 @@ class PolicyStore:
             self._lock.release()
         return self.policy
 
+    def log(self) -> None:
+        """Log what is in force."""
+        files = find_files(self._paste)
+        if files and not _has_file_options(self.policy):
+            LOG.warning("%s sets no option of imagefilter: every option has its default", ", ".join(files))
+        log_policy(self.policy)
+
     def _load(self) -> Policy:
         policy = self._read(self._paste, self._location)
         errors = journal_errors(policy)
-        if errors:
+        if errors and refuses_without_record(policy):
             raise ConfigError(errors)
-        return policy
+        return policy._replace(errors=(*policy.errors, *errors))
 
     def _reload(self, fingerprint: _Fingerprint) -> None:
         try:
@@ -86,7 +94,7 @@ class PolicyStore:
                 return  # it changed while it was read: the next check tries again
             self.policy = policy
             LOG.warning("the configuration was reloaded")
-            log_policy(policy)
+            self.log()
         self._fingerprint = fingerprint
 
     def _take_fingerprint(self) -> _Fingerprint:
@@ -105,8 +113,20 @@ def journal_errors(policy: Policy) -> list[str]:
     return [f"audit_journal = {policy.audit_journal} in {raw.location}: {reason}"]
 
 
+def refuses_without_record(policy: Policy) -> bool:
+    """Return whether requests are refused if the journal can't be written.
+
+    By the mode of ``[imagefilter]`` alone: a single project in ``enforce`` is no reason to keep the API from starting.
+    """
+    return policy.audit_on_error == "deny" and policy.settings.mode == "enforce"
+
+
 def log_policy(policy: Policy) -> None:
-    """Log what is in force."""
+    """Log what is in force, and which errors were ignored."""
+    for error in policy.errors:
+        LOG.error(
+            "ignored, since mode is %s and audit_on_error %s: %s", policy.settings.mode, policy.audit_on_error, error
+        )
     if policy.audit_journal is None:
         LOG.warning("audit_journal is not set: records go to the logger imagefilter.audit, and are as durable as it is")
     _log_settings(policy, "all projects", policy.settings)

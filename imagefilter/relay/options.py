@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 from oslo_config import cfg
 
 from imagefilter.policy import options
-from imagefilter.policy.config import ConfigError, RawOption, convert, read_files, select
-from imagefilter.policy.options import GROUP, PROJECT_SECTION, RELAY_GROUP
+from imagefilter.policy.config import ConfigError, RawOption, convert, select
+from imagefilter.policy.files import ConfigFiles, find_files
+from imagefilter.policy.options import RELAY_GROUP
 
 OPTIONS: tuple[cfg.Opt, ...] = (
     cfg.ListOpt(
@@ -146,19 +147,12 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
 def _read(config_file: str | None, errors: list[str]) -> list[RawOption]:
     if config_file is None:
         return []
-    raw_options = []
-    for raw in read_files({"oslo_config_file": config_file}, _is_relay_section, errors):
-        if raw.section == RELAY_GROUP:
-            raw_options.append(raw)
-        else:
-            errors.append(f"{raw.location}: unknown section")
-    return raw_options
+    files = ConfigFiles(find_files({"oslo_config_file": config_file}), errors)
+    return files.options(_is_relay_section, errors)
 
 
 def _is_relay_section(section: str) -> bool:
-    """Return whether a section is for the relay to judge: its own, and misspelt ones, but not the filter's."""
-    is_filter_section = section == GROUP or section.startswith(PROJECT_SECTION)
-    return section.lower().startswith(GROUP) and not is_filter_section
+    return section == RELAY_GROUP
 
 
 def _find_missing(values: Mapping[str, Any], config_file: str | None, dry_run: bool) -> list[str]:

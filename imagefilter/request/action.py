@@ -102,6 +102,11 @@ def may_name(body: bytes, names: Iterable[bytes]) -> bool:
     return b"\\" in body or any(name in body for name in names)
 
 
+def find_target(environ: WSGIEnvironment) -> Target | None:
+    """Return what the path of a request names, or None if it is not an action path."""
+    return _target(_segments(environ))
+
+
 def encode(action: ImageAction, renamed: bool) -> bytes:
     """Encode the canonical body of an action, for the compute API to read.
 

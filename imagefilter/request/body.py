@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from imagefilter.fault import Fault
 
@@ -26,7 +26,7 @@ def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
 
     :param limit: bytes.
     :raises Fault: 413 if the body is over the limit; 400 if ``Content-Length`` is not a number, or if the body is
-        shorter than it says.
+        shorter than it says. What was read of the body can then be read again all the same.
     """
     length = _content_length(environ)
     if length is None:
@@ -34,6 +34,7 @@ def read_body(environ: WSGIEnvironment, limit: int) -> bytes:
     elif length <= limit:
         body = _read(environ["wsgi.input"], length)
         if len(body) < length:
+            _put_back(environ, body)
             raise Fault(400, MALFORMED)
     else:
         raise _too_large(limit)
@@ -69,6 +70,7 @@ def _read_to_end(environ: WSGIEnvironment, limit: int) -> bytes:
         return b""
     body = _read(environ["wsgi.input"], limit + 1)
     if len(body) > limit:
+        _put_back(environ, body)
         raise _too_large(limit)
     return body
 
@@ -83,6 +85,30 @@ def _read(stream: IO[bytes], size: int) -> bytes:
         chunk = stream.read(size)
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _put_back(environ: WSGIEnvironment, start: bytes) -> None:
+    """Leave a body as it was before its start was read."""
+    environ["wsgi.input"] = io.BufferedReader(_Rejoined(start, environ["wsgi.input"]))
+
+
+class _Rejoined(io.RawIOBase):
+    """A stream whose start was read already."""
+
+    def __init__(self, start: bytes, rest: IO[bytes]) -> None:
+        super().__init__()
+        self._start = io.BytesIO(start)
+        self._rest = rest
+
+    def readable(self) -> bool:
+        """Return that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read some bytes into a buffer."""
+        chunk = self._start.read(len(buffer)) or self._rest.read(len(buffer))
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
 
 
 def _too_large(limit: int) -> Fault:

@@ -56,6 +56,19 @@ def is_too_deep(body: bytes, document: Any) -> bool:
     return True
 
 
+def decode_latin1(text: str) -> str:
+    """Return a text of a WSGI environ as the client wrote it: WSGI decodes its bytes as Latin-1, clients write UTF-8.
+
+    A text that is not UTF-8 stays as it is.
+    """
+    if text.isascii():
+        return text
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
+
+
 def type_name(value: Any) -> str:
     """Return the name of a JSON value's type, for people: ``text``, ``a number``, ``null``."""
     return _TYPE_NAMES[type(value)]

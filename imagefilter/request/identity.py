@@ -1,7 +1,8 @@
 """Who asks: the identity behind a request, and who vouches for it.
 
-A client can send any header, so identity headers are believed only behind keystonemiddleware's ``auth_token``,
-which removes the client's own copies. Its mark is an environ key without ``HTTP_``: no client can send that.
+A client can send any header, so identity headers are believed only behind keystonemiddleware's ``auth_token`` or
+``external_oauth2_token``, which remove the client's own copies. Their marks are environ keys without ``HTTP_``: no
+client can send those.
 """
 
 from __future__ import annotations
@@ -25,14 +26,16 @@ _NAME_HEADERS = {
     "project_domain_id": "HTTP_X_PROJECT_DOMAIN_ID",
     "project_domain_name": "HTTP_X_PROJECT_DOMAIN_NAME",
 }
+# auth_token leaves the first two behind, external_oauth2_token the third.
+_MARKS = ("keystone.token_auth", "keystone.token_info", "external.token_info")
 _DOMAIN_IDS = ("user_domain_id", "project_domain_id")
 
 
 class Identity(NamedTuple):
     """The identity behind a request.
 
-    ``authenticated``: somebody other than the client vouches for it (Nova's context or ``auth_token``). Otherwise
-    user, project and roles are empty: the client's own headers count for nothing.
+    ``authenticated``: somebody other than the client vouches for it (Nova's context, or one of keystonemiddleware's
+    filters). Otherwise user, project and roles are empty: the client's own headers count for nothing.
     ``has_token``: authenticated, or the client sent a token for somebody behind the filter to validate.
     """
 
@@ -52,16 +55,14 @@ def identify(environ: WSGIEnvironment) -> Identity:
     context = environ.get("nova.context")
     if context is not None:
         return _of_context(environ, context, not is_invalid)
-    if _has_auth_token(environ) and not is_invalid:
-        return _of_auth_token(environ)
-    # auth_token itself reads a token from either header.
-    token = environ.get("HTTP_X_AUTH_TOKEN") or environ.get("HTTP_X_STORAGE_TOKEN")
+    if _is_vouched_for(environ) and not is_invalid:
+        return _of_headers(environ)
     return Identity(
         user_id=None,
         project_id=None,
         roles=frozenset(),
         authenticated=False,
-        has_token=bool(token) and not is_invalid,
+        has_token=_sends_token(environ) and not is_invalid,
         address=environ.get("REMOTE_ADDR", ""),
         request_id=environ.get("openstack.request_id", ""),
     )
@@ -72,8 +73,8 @@ def read_names(environ: WSGIEnvironment, identity: Identity) -> dict[str, str]:
     if not identity.authenticated:
         return {}
     names: dict[str, str] = {}
-    # Without auth_token, or for another user than its own, the names in the headers may be the client's.
-    if _has_auth_token(environ) and environ["HTTP_X_USER_ID"] == identity.user_id:
+    # Without one of those filters, or for another user than its own, the names in the headers may be the client's.
+    if _is_vouched_for(environ) and environ["HTTP_X_USER_ID"] == identity.user_id:
         names = _read_headers(environ, _NAME_HEADERS)
     context = environ.get("nova.context")
     for name in _DOMAIN_IDS:
@@ -102,8 +103,8 @@ def _of_context(environ: WSGIEnvironment, context: Any, has_token: bool) -> Iden
     )
 
 
-def _of_auth_token(environ: WSGIEnvironment) -> Identity:
-    roles = {role.strip().lower() for role in environ.get("HTTP_X_ROLES", "").split(",")}
+def _of_headers(environ: WSGIEnvironment) -> Identity:
+    roles = {role.strip().lower() for role in (environ.get("HTTP_X_ROLES") or "").split(",")}
     return Identity(
         user_id=environ["HTTP_X_USER_ID"],
         project_id=environ.get("HTTP_X_PROJECT_ID"),
@@ -115,10 +116,17 @@ def _of_auth_token(environ: WSGIEnvironment) -> Identity:
     )
 
 
-def _has_auth_token(environ: WSGIEnvironment) -> bool:
-    """Return whether auth_token saw a user: it leaves ``keystone.token_auth`` behind even if no token was sent."""
-    was_there = "keystone.token_auth" in environ or "keystone.token_info" in environ
-    return was_there and bool(environ.get("HTTP_X_USER_ID"))
+def _is_vouched_for(environ: WSGIEnvironment) -> bool:
+    """Return whether one of keystonemiddleware's filters saw a user: auth_token leaves its mark without a token too."""
+    return any(mark in environ for mark in _MARKS) and bool(environ.get("HTTP_X_USER_ID"))
+
+
+def _sends_token(environ: WSGIEnvironment) -> bool:
+    """Return whether the client sends a token: auth_token reads the first two headers, OAuth 2.0 filters the third."""
+    if environ.get("HTTP_X_AUTH_TOKEN") or environ.get("HTTP_X_STORAGE_TOKEN"):
+        return True
+    authorization: str = environ.get("HTTP_AUTHORIZATION", "")
+    return authorization.lower().startswith("bearer ")
 
 
 def _read_headers(environ: WSGIEnvironment, headers: Mapping[str, str]) -> dict[str, str]:

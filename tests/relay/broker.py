@@ -14,6 +14,8 @@ from typing import Any
 
 import kombu
 
+from tests.relay.fakes import free_port
+
 LIBRARY = Path("/usr/lib/rabbitmq/bin")
 SERVER = LIBRARY / "rabbitmq-server"
 EPMD = shutil.which("epmd")
@@ -22,21 +24,17 @@ USER, PASSWORD = "relay", "broker-secret"
 #: Records longer than this are refused by the broker.
 MAX_MESSAGE_BYTES = 60000
 
-#: How many messages a queue of the virtual host ``small`` takes before it refuses more.
+#: How many messages a queue of the virtual host ``small`` holds before it refuses more.
 ROOM = 20
 
 PLAIN, SMALL = "/", "small"
 
 
-def missing() -> str:
-    """Why no RabbitMQ can be started here, or empty."""
-    return "" if SERVER.exists() and EPMD else "rabbitmq-server is not installed"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+def why_missing() -> str:
+    """Return why no RabbitMQ can be started here, or empty."""
+    if SERVER.exists() and EPMD:
+        return ""
+    return "rabbitmq-server is not installed"
 
 
 class Broker:
@@ -75,12 +73,12 @@ class Broker:
         self._mapper: subprocess.Popen[bytes] | None = None
 
     def url(self, host: str = PLAIN, password: str = PASSWORD) -> str:
-        return f"rabbit://{USER}:{password}@127.0.0.1:{self.port}/{'' if host == PLAIN else host}"
+        return f"rabbit://{USER}:{password}@127.0.0.1:{self.port}/{host.strip(PLAIN)}"
 
     def start(self) -> None:
-        """Start it, and wait until it takes connections."""
+        """Start it, and wait until it accepts connections."""
         with open(self.folder / "output", "ab") as output:
-            if self._mapper is None:  # else RabbitMQ starts one, and leaves it behind
+            if self._mapper is None:  # otherwise RabbitMQ starts one, and leaves it behind
                 self._mapper = subprocess.Popen([str(EPMD)], env=self._environ, stdout=output, stderr=output)
             self._process = subprocess.Popen(
                 [SERVER],
@@ -91,20 +89,20 @@ class Broker:
                 start_new_session=True,
             )
         deadline = time.monotonic() + 300
-        while not self._answers():
+        while not self._is_ready():
             text = (self.folder / "output").read_text()
             assert time.monotonic() < deadline, text
             assert self._process.poll() is None, text
             time.sleep(0.2)
 
     def kill(self) -> None:
-        """Kill it, as a failing machine does."""
+        """Kill it, as a failing machine would."""
         self._signal(signal.SIGKILL)
         assert self._process
         self._process.wait()
 
     def pause(self) -> None:
-        """It keeps its connections, takes new ones even (the kernel does), and says nothing."""
+        """Stop it: it keeps its connections, and accepts new ones even (the kernel does), but sends nothing."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -119,7 +117,7 @@ class Broker:
             self._mapper.wait()
 
     def queue_length(self, host: str, queue: str) -> int:
-        """How many messages wait in a queue; 0 if there is none."""
+        """Return how many messages wait in a queue; 0 if there is none."""
         with kombu.Connection(self.url(host).replace("rabbit", "amqp", 1)) as connection:
             try:
                 return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
@@ -130,8 +128,8 @@ class Broker:
         assert self._process
         os.killpg(self._process.pid, number)
 
-    def _answers(self) -> bool:
-        """Whether the broker answers to the beginning of AMQP."""
+    def _is_ready(self) -> bool:
+        """Return whether the broker answers the first bytes of AMQP."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), 2) as connection:
                 connection.sendall(b"AMQP\0\0\x09\x01")

@@ -13,19 +13,22 @@ import pytest
 pytest.importorskip("tests.nova.cloud", reason="no Nova in this virtualenv")
 pytest.importorskip("oslo_messaging", reason="no oslo.messaging in this virtualenv")
 pytest.importorskip("prometheus_client", reason="no prometheus-client in this virtualenv")
+pytest.importorskip("tenacity", reason="no tenacity in this virtualenv")
 
 from tests.relay import broker as broker_
 from tests.relay.broker import Broker
-from tests.relay.small import Consumer, Folder
+from tests.relay.fakes import Consumer, Folder
 
 
 @pytest.fixture(scope="session")
 def broker() -> Iterator[Broker]:
     """A RabbitMQ for all tests of this process."""
-    if broker_.missing():
-        pytest.skip(broker_.missing())
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else None))
+    if broker_.why_missing():
+        pytest.skip(broker_.why_missing())
+    parent = None
+    if os.access("/dev/shm", os.W_OK):
+        parent = "/dev/shm"
+    folder = Path(tempfile.mkdtemp(dir=parent))
     broker = Broker(folder / "rabbitmq")
     try:
         broker.start()
@@ -37,7 +40,7 @@ def broker() -> Iterator[Broker]:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Any]:
-    """``make(url, **options)``: a host's files, and a consumer in a process of its own."""
+    """``make(url, **options)``: the files of a host, and a consumer in a process of its own."""
     consumers = []
 
     def making(url: str, **options: Any) -> tuple[Folder, Consumer]:

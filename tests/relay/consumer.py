@@ -1,6 +1,6 @@
-"""A consumer of the relay's notifications in a process of its own: oslo.messaging's listener, writing what it gets.
+"""A consumer of the relay's notifications in a process of its own: oslo.messaging's listener.
 
-``python -m tests.relay.consumer URL TOPIC FILE``: one line of JSON for each notification, before it is acknowledged.
+``python -m tests.relay.consumer URL TOPIC FILE`` writes a line of JSON for each notification before it acknowledges it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,20 @@ from oslo_config import cfg
 
 
 class Endpoint:
+    """Receives notifications of the priority ``info``."""
+
     def __init__(self, file: IO[str]) -> None:
         self._file = file
 
     def info(self, context: Any, publisher_id: str, event_type: str, payload: Any, metadata: Any) -> None:
-        seen = {"context": context, "publisher_id": publisher_id, "event_type": event_type, "metadata": metadata}
-        self._file.write(json.dumps({**seen, "payload": payload}) + "\n")
+        notification = {
+            "context": context,
+            "publisher_id": publisher_id,
+            "event_type": event_type,
+            "metadata": metadata,
+            "payload": payload,
+        }
+        self._file.write(json.dumps(notification) + "\n")
         self._file.flush()
 
 

@@ -1,10 +1,9 @@
-"""What an operator looks at: the alerts, the dashboard, and the relay's numbers in a real Prometheus."""
+"""The shipped alerts and dashboard, and the relay's numbers, in a real Prometheus."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import re
 import shutil
 import subprocess
 import time
@@ -16,11 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.relay.broker import Broker, free_port
-from tests.relay.small import Folder, record, relaying, until, write
-from tests.unit.test_journal import ROOT
+from tests.paths import ETC
+from tests.relay.broker import Broker
+from tests.relay.fakes import Folder, free_port, record, relaying, until, write
 
-ETC = ROOT / "etc" / "imagefilter"
 PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
 DASHBOARD = json.loads((ETC / "grafana-dashboard.json").read_text())
 QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
@@ -32,33 +30,13 @@ needs_prometheus = pytest.mark.skipif(not PROMETHEUS or not PROMTOOL, reason="pr
 
 
 @needs_prometheus
-def test_the_alerts_fire_when_they_should() -> None:
+def test_alerts_fire_when_they_should() -> None:
     done = subprocess.run([str(PROMTOOL), "test", "rules", *RULES_TESTS], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_alert_is_tested() -> None:
-    alerts = set(re.findall(r"- alert: (\w+)", (ETC / "prometheus-rules.yml").read_text()))
-    text = "".join(path.read_text() for path in RULES_TESTS)
-    assert len(alerts) == 10
-    for alert in alerts:
-        assert re.search(rf"alertname: {alert}\n +exp_alerts:\n", text), f"{alert} never fires in a test"
-        assert re.search(rf"alertname: {alert}\n +exp_alerts: \[\]", text), f"{alert} is never quiet in a test"
-
-
-def test_every_metric_is_on_the_page_and_no_query_asks_for_another() -> None:
-    from imagefilter.metrics import COUNTERS
-
-    page = (ROOT / "docs" / "relay.md").read_text()
-    rules = (ETC / "prometheus-rules.yml").read_text()
-    known = set(re.findall(r"`(imagefilter_\w+)[{`]", page))
-    assert {f"imagefilter_{name}_total" for name, *_ in COUNTERS} <= known
-    for name in re.findall(r"imagefilter_[a-z_]+", rules + json.dumps(QUERIES)):
-        assert re.sub("_(bucket|sum|count)$", "", name) in known, name
-
-
 class Prometheus:
-    """A real one, that scrapes a relay each second."""
+    """A real Prometheus that scrapes a relay each second."""
 
     def __init__(self, folder: Path, relay: int) -> None:
         self.port = free_port()
@@ -80,17 +58,19 @@ class Prometheus:
             )
 
     def ask(self, query: str) -> list[dict[str, Any]]:
-        answer = self.get("query?" + urllib.parse.urlencode({"query": query}))
-        found: list[dict[str, Any]] = answer["result"]
-        return found
+        """Return the series that a query selects."""
+        data = self.get("query?" + urllib.parse.urlencode({"query": query}))
+        series: list[dict[str, Any]] = data["result"]
+        return series
 
     def value(self, query: str) -> float:
-        [one] = self.ask(query) or [{"value": [0, "0"]}]
-        return float(one["value"][1])
+        """Return the one value of a query; 0 if there is none yet."""
+        [series] = self.ask(query) or [{"value": [0, "0"]}]
+        return float(series["value"][1])
 
-    def get(self, what: str) -> Any:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/{what}", timeout=30) as answer:
-            return json.load(answer)["data"]
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/{path}", timeout=30) as response:
+            return json.load(response)["data"]
 
     def is_ready(self) -> bool:
         with contextlib.suppress(OSError):
@@ -104,6 +84,7 @@ class Prometheus:
 
 @contextlib.contextmanager
 def scraping(folder: Path, relay: int) -> Iterator[Prometheus]:
+    """Run a Prometheus meanwhile."""
     prometheus = Prometheus(folder, relay)
     try:
         until(prometheus.is_ready)
@@ -134,34 +115,24 @@ def test_every_query_of_the_dashboard_returns_data(broker: Broker, make: Any, tm
 
 
 def write_until_all_have_data(prometheus: Prometheus, folder: Folder) -> int:
-    """Write records of all kinds, some at a time, until every query of the dashboard returns data; how many times."""
-    silent = set(QUERIES)
+    """Write records of all kinds, some at a time, until every query of the dashboard returns data.
+
+    :returns: how many times they were written.
+    """
+    without_data = set(QUERIES)
     deadline = time.monotonic() + 300
     rounds = 0
-    while silent:
-        assert time.monotonic() < deadline, silent
+    while without_data:
+        assert time.monotonic() < deadline, without_data
         write(folder.journal, record(1), record(2, 1, seconds=0.2), record(3, 2), record(4, verdict="exempt"))
-        write(folder.journal, record(5, 2, verdict="would deny", mode="warn"), record(6, 1))
+        write(folder.journal, record(5, 2, verdict="would_deny", mode="warn"), record(6, 1))
         rounds += 1
-        time.sleep(1)
-        silent = {query for query in silent if not has_data(prometheus, query)}
+        time.sleep(1)  # the interval of scrapes
+        without_data = {query for query in without_data if not has_data(prometheus, query)}
     return rounds
 
 
 def has_data(prometheus: Prometheus, query: str) -> bool:
     query = query.replace("$__rate_interval", "1m").replace("$__range", "5m").replace("$instance", ".*")
     assert "$" not in query
-    return any(each["value"][1] != "NaN" for each in prometheus.ask(query))
-
-
-def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
-    analyze = shutil.which("systemd-analyze")
-    if not analyze:
-        pytest.skip("systemd is not installed")
-    # The program and the page need not be there on this machine.
-    text = (ETC / "imagefilter-relay.service").read_text().replace("/opt/imagefilter/bin/imagefilter", "/bin/true")
-    unit = tmp_path / "imagefilter-relay.service"
-    unit.write_text(text)
-    done = subprocess.run([analyze, "verify", "--man=no", unit], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert unit.name not in done.stderr, done.stderr
+    return any(series["value"][1] != "NaN" for series in prometheus.ask(query))

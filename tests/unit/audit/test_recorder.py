@@ -147,7 +147,7 @@ def test_a_record_that_cannot_be_built_is_like_one_that_cannot_be_written(
     [error] = get_errors(caplog)
     assert error.getMessage() == (
         f"a record (verdict) could not be written to audit_journal {guarded.path}: ZeroDivisionError: see the"
-        " traceback; 1 so far; audit_on_error is deny"
+        " traceback; 1 so far; the request is refused (audit_on_error is deny)"
     )
     assert error.exc_info
     assert error.exc_info[0] is ZeroDivisionError
@@ -169,8 +169,13 @@ def test_the_log_names_the_error_of_the_disk(
     assert guarded.post(image()).status_int == 202
     reason = f"could not be written to audit_journal {guarded.path}: OSError: [Errno 5] says the disk"
     verdict, outcome = get_errors(caplog)
-    assert verdict.getMessage() == f"a record (verdict) {reason}; 1 so far; audit_on_error is allow"
-    assert outcome.getMessage() == f"a record (outcome) {reason}; 2 so far; audit_on_error is allow"
+    assert (
+        verdict.getMessage()
+        == f"a record (verdict) {reason}; 1 so far; the request is forwarded (audit_on_error is allow)"
+    )
+    assert (
+        outcome.getMessage() == f"a record (outcome) {reason}; 2 so far; the response is sent (audit_on_error is allow)"
+    )
     assert not verdict.exc_info
     assert not outcome.exc_info
 

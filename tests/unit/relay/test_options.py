@@ -46,7 +46,9 @@ def test_a_misspelt_section_is_an_error_for_both(config: Path, section: str) -> 
 def test_reports_a_misspelt_section_once(config: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(config, f"{GOOD}[imagefilter_realy]\ntopics = x\nretries = 3\n")
-    assert caught.value.errors == [f"section [imagefilter_realy] of {config}: unknown section"]
+    assert caught.value.errors == [
+        f"section [imagefilter_realy] of {config}: unknown section (is it [imagefilter_relay]?)"
+    ]
 
 
 def test_reports_all_errors_in_one_message(config: Path) -> None:

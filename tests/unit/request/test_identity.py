@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import types
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from imagefilter.request.identity import identify
-from tests.unit.fakes import CONTEXT, PATH, Guarded
+from tests.unit.fakes import CONTEXT, PATH, Guarded, Journalled
 
 CLAIMS = {"HTTP_X_USER_ID": "root", "HTTP_X_PROJECT_ID": "p", "HTTP_X_ROLES": "admin,member"}
 PATH_OF_PROJECT = PATH.replace("/servers", "/abc/servers")
@@ -94,3 +95,39 @@ def test_a_context_without_a_project() -> None:
     document = {"createImage": {"name": "x"}}
     assert guarded.post(document, **{"nova.context": context}).status_int == 202
     assert guarded.post(document, PATH_OF_PROJECT, **{"nova.context": context}).status_int == 400
+
+
+# --- external_oauth2_token
+
+
+def test_believes_headers_behind_external_oauth2_token() -> None:
+    environ = {"external.token_info": {}, "HTTP_X_IDENTITY_STATUS": "Confirmed", **CLAIMS}
+    identity = identify(environ)
+    assert (identity.user_id, identity.project_id, identity.roles) == ("root", "p", {"admin", "member"})
+    assert (identity.authenticated, identity.has_token) == (True, True)
+
+
+def test_external_oauth2_token_may_have_no_roles_and_no_project() -> None:
+    """It sets a header to None where its mapping found nothing."""
+    environ = {"external.token_info": {}, "HTTP_X_USER_ID": "u", "HTTP_X_ROLES": None, "HTTP_X_PROJECT_ID": None}
+    identity = identify(environ)
+    assert (identity.roles, identity.project_id, identity.authenticated) == (set(), None, True)
+
+
+@pytest.mark.parametrize("authorization", ["Bearer abc", "bearer abc"])
+def test_a_bearer_token_is_a_token(authorization: str) -> None:
+    identity = identify({"HTTP_AUTHORIZATION": authorization})
+    assert (identity.authenticated, identity.has_token) == (False, True)
+
+
+@pytest.mark.parametrize("authorization", ["", "Basic abc", "Bearer", "Bearerabc"])
+def test_other_credentials_are_none(authorization: str) -> None:
+    assert not identify({"HTTP_AUTHORIZATION": authorization}).has_token
+
+
+def test_names_of_external_oauth2_token_are_recorded_beside_novas_context(tmp_path: Path) -> None:
+    guarded = Journalled(tmp_path)
+    context = types.SimpleNamespace(user_id="root", project_id="p", roles=["member"])
+    environ = {"external.token_info": {}, **CLAIMS, "HTTP_X_USER_NAME": "alice", "nova.context": context}
+    guarded.post({"createImage": {"name": "x"}}, **environ)
+    assert guarded.records()[0]["initiator"]["name"] == "alice"

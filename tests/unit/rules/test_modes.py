@@ -87,15 +87,13 @@ def test_off_changes_nothing(case: Case) -> None:
     assert compared.forwarded == compared.sent, "not encoded anew"
 
 
-@pytest.mark.parametrize("mode", ["warn", "off"])
 @pytest.mark.parametrize("case", ALWAYS_REFUSED, ids=[case.id for case in ALWAYS_REFUSED])
-def test_two_rules_refuse_in_every_mode(case: Case, mode: str) -> None:
-    assert send_case(filter_factory({}, mode=mode)(Echo()), case).status_int == 400
+def test_two_rules_refuse_in_warn_too(case: Case) -> None:
+    assert send_case(filter_factory({}, mode="warn")(Echo()), case).status_int == 400
 
 
-@pytest.mark.parametrize("mode", ["warn", "off"])
-def test_the_rule_token_refuses_in_every_mode(mode: str) -> None:
-    assert Guarded(mode=mode).post(image(), **{"nova.context": None}).status_int == 401
+def test_the_rule_token_refuses_in_warn_too() -> None:
+    assert Guarded(mode="warn").post(image(), **{"nova.context": None}).status_int == 401
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Records as the filter writes them, a relay in a process of its own, and what a consumer got."""
+"""Records as the filter writes them, a relay in a process of its own, and a consumer of its notifications."""
 
 from __future__ import annotations
 
@@ -9,27 +9,33 @@ import functools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-import time
+import urllib.error
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
 
 from imagefilter.cli import app
-from imagefilter.journal import append
+from imagefilter.journal.writer import append
 from tests.cases import image
-from tests.unit.small import Guarded
-from tests.unit.test_journal import FORK, ROOT
+from tests.paths import ROOT
+from tests.unit.fakes import FORK, Guarded
+from tests.waiting import wait_until
 
 TOKEN = "the-token-of-alice"
+
+#: A bus that nobody listens for.
+NO_BUS = "rabbit://relay:broker-secret@127.0.0.1:1/"
 
 
 @functools.cache
 def templates() -> list[dict[str, Any]]:
-    """An allow, its outcome, and a deny, as the filter itself records them."""
+    """Return an allow, its outcome, and a deny, as the filter itself records them."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "audit.jsonl")
         guarded = Guarded(audit_journal=str(path))
@@ -38,22 +44,39 @@ def templates() -> list[dict[str, Any]]:
         return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
-def record(n: int, kind: int = 0, **content: Any) -> dict[str, Any]:
-    """A record of its own; ``n`` is where its image's name is."""
-    made = copy.deepcopy(templates()[kind])
+def record(number: int, template: int = 0, **content: Any) -> dict[str, Any]:
+    """Return a record with an id of its own; ``number`` is the name of its image."""
+    made = copy.deepcopy(templates()[template])
     made["id"] = str(uuid.uuid4())
     made["eventTime"] = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="microseconds")
-    made["attachments"][0]["content"].update(image_name=str(n), **content)
+    made["attachments"][0]["content"].update(image_name=str(number), **content)
     return made
 
 
 def write(path: Path, *records: dict[str, Any]) -> None:
-    for each in records:
-        append(str(path), json.dumps(each, separators=(",", ":")).encode("ascii"))
+    """Append records to a journal."""
+    for made in records:
+        append(str(path), json.dumps(made, separators=(",", ":")).encode("ascii"))
+
+
+def read_records(journal: Path) -> list[dict[str, Any]]:
+    """Return the records in a journal, in order."""
+    return [json.loads(line) for line in journal.read_bytes().splitlines()]
+
+
+def read_ids(journal: Path) -> list[str]:
+    """Return the ids of the records in a journal, in order."""
+    return [found["id"] for found in read_records(journal)]
+
+
+def read_image_name(found: dict[str, Any]) -> str:
+    """Return the name of the image that a record is about."""
+    name: str = found["attachments"][0]["content"]["image_name"]
+    return name
 
 
 class Folder:
-    """A host's files: a journal, and a config file of the relay's."""
+    """The files of a host: a journal, and a config file of the relay's."""
 
     def __init__(self, path: Path, url: str, **options: Any) -> None:
         self.path = path
@@ -67,6 +90,7 @@ class Folder:
         self.set(url, **options)
 
     def set(self, url: str, **options: Any) -> None:
+        """Write the config file."""
         options = {
             "journals": self.journal,
             "transport_url": url,
@@ -81,13 +105,13 @@ class Folder:
         self.config.write_text(f"[imagefilter]\nmode = warn\n[imagefilter_relay]\n{lines}{rabbit}")
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """The command itself, until it ends."""
+        """Run the command in a new process until it ends."""
         command = [sys.executable, "-W", "ignore", "-m", "imagefilter.cli.app", "relay"]
         command += ["--config-file", str(self.config), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=300)
 
     def run(self, *arguments: str) -> tuple[int | None, str]:
-        """The same in a forked process: its exit status, and what it said."""
+        """Run it in a forked process; return its exit status and its output."""
         before = self.log.stat().st_size
         with relaying(self, *arguments) as running:
             status = running.wait(300)
@@ -95,12 +119,11 @@ class Folder:
 
 
 class Running:
-    """A relay in a forked process: a hundred of them would take long to import what they need."""
+    """A relay in a forked process: importing what it needs a hundred times would take long."""
 
     def __init__(self, folder: Folder, *arguments: str) -> None:
-        self._process = FORK.Process(
-            target=_main, args=(["relay", "--config-file", str(folder.config), *arguments], folder.log)
-        )
+        command = ["relay", "--config-file", str(folder.config), *arguments]
+        self._process = FORK.Process(target=_main, args=(command, folder.log))
         self._process.start()
 
     def signal(self, number: int) -> None:
@@ -111,12 +134,12 @@ class Running:
         self._process.join()
 
     def wait(self, seconds: float = 240) -> int | None:
-        """Its exit status."""
+        """Return its exit status."""
         self._process.join(seconds)
         return self._process.exitcode
 
     def end(self) -> int | None:
-        """End it as systemd does."""
+        """End it as systemd does; return its exit status."""
         self.signal(signal.SIGTERM)
         return self.wait()
 
@@ -128,6 +151,7 @@ def _main(arguments: list[str], log: Path) -> None:
 
 @contextlib.contextmanager
 def relaying(folder: Folder, *arguments: str) -> Iterator[Running]:
+    """Run a relay meanwhile."""
     running = Running(folder, *arguments)
     try:
         yield running
@@ -137,7 +161,7 @@ def relaying(folder: Folder, *arguments: str) -> Iterator[Running]:
 
 
 class Consumer:
-    """What a consumer in a process of its own was given."""
+    """A consumer in a process of its own, and what it received."""
 
     def __init__(self, url: str, topic: str, path: Path) -> None:
         self._path = path
@@ -147,21 +171,25 @@ class Consumer:
             self._process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
 
     def size(self) -> int:
-        """In bytes, of what came."""
+        """Return how many bytes it has written of what it received."""
         return self._path.stat().st_size
 
     def all(self) -> list[dict[str, Any]]:
-        """Every notification, in the order in which they came."""
+        """Return every notification, in the order of arrival."""
         lines = self._path.read_bytes().split(b"\n")
         return [json.loads(line) for line in lines[:-1]]
 
-    def firsts(self) -> list[str]:
-        """The ids of records, each where it came first. What comes again must be the same."""
+    def payloads(self) -> list[dict[str, Any]]:
+        """Return the record in every notification."""
+        return [notification["payload"] for notification in self.all()]
+
+    def first_ids(self) -> list[str]:
+        """Return the ids of records in the order of their first arrival. What arrives again must be the same."""
         first: dict[str, Any] = {}
-        for each in self.all():
-            payload = each["payload"]
+        for notification in self.all():
+            payload = notification["payload"]
             assert first.setdefault(payload["id"], payload) == payload
-            assert each["metadata"]["message_id"] == payload["id"]
+            assert notification["metadata"]["message_id"] == payload["id"]
         return list(first)
 
     def stop(self) -> None:
@@ -169,14 +197,34 @@ class Consumer:
         self._process.wait()
 
 
-def ids(journal: Path) -> list[str]:
-    """The ids of the records in a journal, as it stands."""
-    return [json.loads(line)["id"] for line in journal.read_bytes().splitlines()]
+def free_port() -> int:
+    """Return a port of loopback that nobody uses."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
-def until(condition: Callable[[], Any], seconds: float = 240) -> None:
-    """Wait for something."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.05)
+def get(port: int, path: str) -> tuple[int, str]:
+    """Return status and body of a relay's response."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def scrape(port: int) -> dict[tuple[str, ...], float]:
+    """Return a relay's metrics by name and values of labels; none while it does not listen yet."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    samples: dict[tuple[str, ...], float] = {}
+    with contextlib.suppress(OSError):
+        for family in text_string_to_metric_families(get(port, "/metrics")[1]):
+            for sample in family.samples:
+                samples[(sample.name, *sample.labels.values())] = sample.value
+    return samples
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for a condition, as long as several processes on a busy machine may need."""
+    wait_until(condition, seconds=240, interval=0.05)
