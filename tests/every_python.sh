@@ -13,7 +13,7 @@ for version in 3.9 3.10 3.11 3.12 3.13; do
     if [ ! -e "$venv/ready" ] || [ setup.cfg -nt "$venv/ready" ]; then
         echo "Python $version: setting up $venv ..."
         "$python" -m venv --clear "$venv"
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e '.[test]'
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e '.[unit]'
         touch "$venv/ready"
     fi
     echo "Python $version:"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
 
@@ -21,14 +19,6 @@ name_pattern = (nightly|weekly)-[0-9]+
 [imagefilter:project:abc]
 snapshots_enabled = false
 """
-
-
-@pytest.fixture(autouse=True)
-def _keep_log_handlers() -> Iterator[None]:
-    """Cliff adds a handler to the root logger that writes to the stderr of the moment."""
-    before = list(logging.root.handlers)
-    yield
-    logging.root.handlers[:] = before
 
 
 @pytest.fixture

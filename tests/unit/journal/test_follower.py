@@ -12,6 +12,7 @@ import logging
 import os
 import random
 import shutil
+import threading
 import time
 import tracemalloc
 import uuid
@@ -720,9 +721,17 @@ def test_take_begins_anew_after_an_error(path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds of each sleep."""
+    """The seconds of each sleep of this thread: one that another test left behind sleeps on."""
     slept: list[float] = []
-    monkeypatch.setattr("time.sleep", slept.append)
+    own, really_sleep = threading.get_ident(), time.sleep
+
+    def sleep(seconds: float) -> None:
+        if threading.get_ident() == own:
+            slept.append(seconds)
+        else:
+            really_sleep(seconds)
+
+    monkeypatch.setattr("time.sleep", sleep)
     return slept
 
 
