@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from imagefilter.audit.bounds import METADATA_BYTES, Bounds, replace_surrogates
 from imagefilter.policy.context import RequestContext
+from imagefilter.request.action import ImageAction
 from imagefilter.request.codec import decode_latin1, type_name
 from imagefilter.rules.engine import Verdict
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+# Readers' integers have 64 bits.
+_LARGEST_ROTATION = 2**63 - 1
+_DIGITS = re.compile("[0-9]{1,18}")
 
 
 def describe_verdict(
@@ -41,6 +47,7 @@ def describe_verdict(
         content["message"] = replace_surrogates(verdict.message)
         content["mode"] = settings.modes[verdict.rule]
     content.update(_name_content(action.image_name, bounds))
+    content.update(_backup_content(action, bounds))
     content.update(_metadata_content(action.metadata, context.policy.audit_metadata, bounds))
     return content
 
@@ -53,36 +60,59 @@ def _name_content(name: Any, bounds: Bounds) -> dict[str, str | None]:
     return {"image_name": None, "image_name_type": type_name(name)}
 
 
+def _backup_content(action: ImageAction, bounds: Bounds) -> dict[str, Any]:
+    """Describe what a backup deletes: all backups of its type but the newest ``rotation``."""
+    if action.name != "createBackup" or type(action.entity) is not dict:
+        return {}
+    content: dict[str, Any] = {"backup_type": None, "rotation": _read_rotation(action.entity.get("rotation"))}
+    backup_type = action.entity.get("backup_type")
+    if type(backup_type) is str:
+        content["backup_type"] = bounds.text("backup_type", backup_type)
+    return content
+
+
+def _read_rotation(rotation: Any) -> int | None:
+    """Return a rotation as a number, also if it is one in quotes, which Nova accepts; None if Nova refuses it."""
+    if type(rotation) is str and _DIGITS.fullmatch(rotation):
+        return int(rotation)
+    if type(rotation) is int and 0 <= rotation <= _LARGEST_ROTATION:
+        return rotation
+    return None
+
+
 def _metadata_content(metadata: Any, allowed: str, bounds: Bounds) -> dict[str, Any]:
     """Describe the metadata as far as the operator allows: ``none`` is their number, ``keys``, or ``full``."""
     if type(metadata) is not dict:
         return {"metadata_type": type_name(metadata)}
     content: dict[str, Any] = {"metadata_count": len(metadata)}
     if allowed == "full":
-        content["metadata"] = _bounded_items(metadata, True, bounds)
+        items = (_describe_item(key, value, bounds) for key, value in metadata.items())
+        content["metadata"] = _take_with_room(items, len(metadata), bounds)
     elif allowed == "keys":
-        content["metadata_keys"] = list(_bounded_items(metadata, False, bounds))
+        keys = (bounds.text("metadata_key", key) for key in metadata)
+        content["metadata_keys"] = _take_with_room(keys, len(metadata), bounds)
     return content
 
 
-def _bounded_items(metadata: Mapping[str, Any], with_values: bool, bounds: Bounds) -> dict[str, Any]:
-    """Return as many items as the record has room for."""
-    items: dict[str, Any] = {}
-    room = METADATA_BYTES
-    for key, value in metadata.items():
-        bounded_key = bounds.text("metadata_key", key)
-        bounded_value = None
-        if with_values:
-            bounded_value = _bounded_value(value, bounds)
-        room -= len(json.dumps([bounded_key, bounded_value]))
-        if room < 0:
-            bounds.note("metadata", len(metadata))
-            break
-        items[bounded_key] = bounded_value
-    return items
-
-
-def _bounded_value(value: Any, bounds: Bounds) -> Any:
+def _describe_item(key: str, value: Any, bounds: Bounds) -> dict[str, str]:
+    """Describe an item as an object whose fields and types no client chooses, so that an index takes each record."""
+    item = {"key": bounds.text("metadata_key", key)}
     if type(value) is str:
-        return bounds.text("metadata_value", value)
-    return {"type": type_name(value)}
+        item["value"] = bounds.text("metadata_value", value)
+    else:
+        item["value"] = ""
+        item["type"] = type_name(value)
+    return item
+
+
+def _take_with_room(items: Iterable[Any], count: int, bounds: Bounds) -> list[Any]:
+    """Return as many of the items as the record has room for."""
+    taken: list[Any] = []
+    room = METADATA_BYTES
+    for item in items:
+        room -= len(json.dumps(item))
+        if room < 0:
+            bounds.note("metadata", count)
+            break
+        taken.append(item)
+    return taken

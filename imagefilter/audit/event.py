@@ -13,8 +13,9 @@ import json
 import socket
 import uuid
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from pycadf import attachment, cadftaxonomy, cadftype, host, reason
+from pycadf import attachment, cadftaxonomy, cadftype, host, reason, tag
 from pycadf.event import Event
 
 from imagefilter.audit.bounds import TEXT_LENGTH, Bounds, replace_surrogates
@@ -27,6 +28,9 @@ from imagefilter.rules.engine import Decision, Verdict
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+# What RFC 3986 lets stand in a path as it is, beside letters and digits.
+_PATH_CHARACTERS = "/~!$&'()*+,;=:@"
 
 # The names of actions in CADF's taxonomy.
 _CADF_ACTIONS = {
@@ -63,13 +67,15 @@ class EventFactory:
             action=cadftaxonomy.ACTION_EVALUATE,
             outcome=outcome,
             initiator=describe_initiator(environ, context.identity, bounds),
-            target=describe_target(context.action, bounds),
+            target=describe_target(context, bounds),
             observer=self._observer,
             reason=_policy_reason(verdict),
         )
+        # Without the query: Nova reads nothing there but ?_method=, and a client may send a token.
+        event.requestPath = quote(content["path"], safe=_PATH_CHARACTERS)
         if bounds.truncated:
             content["truncated"] = bounds.truncated
-        return _attach(event, content)
+        return _attach(event, content, event.id)
 
     def build_outcome(self, verdict: Event, response: ObservedResponse) -> Event:
         """Build the record of what the compute API responded to an admitted request.
@@ -99,7 +105,8 @@ class EventFactory:
             "seconds": round(response.seconds, 6),
             "error": response.error or None,
         }
-        return _attach(event, content)
+        event.requestPath = verdict.requestPath
+        return _attach(event, content, verdict.id)
 
 
 def encode(event: Event) -> bytes:
@@ -112,7 +119,9 @@ def add_content(event: Event, **content: Any) -> None:
     event.attachments[0].content.update(content)
 
 
-def _attach(event: Event, content: dict[str, Any]) -> Event:
+def _attach(event: Event, content: dict[str, Any], verdict_id: str) -> Event:
+    """Add imagefilter's own part, and the tag by which a verdict and its outcome belong together."""
+    event.add_tag(tag.generate_name_value_tag("correlation_id", verdict_id))
     event.add_attachment(attachment.Attachment(typeURI="mime:application/json", content=content, name=ATTACHMENT))
     return event
 

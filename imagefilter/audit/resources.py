@@ -10,14 +10,17 @@ from oslo_utils import uuidutils
 from pycadf import cadftaxonomy, cadftype, host, resource
 
 from imagefilter.audit.bounds import Bounds
-from imagefilter.request.action import ImageAction
+from imagefilter.policy.context import RequestContext
 from imagefilter.request.codec import decode_latin1
-from imagefilter.request.identity import Identity, read_claims, read_names
+from imagefilter.request.identity import Identity, read_claims, read_delegation, read_names
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 _MAX_ROLES = 50
+
+# The token's own, and that of the one from which it and all between were made.
+_MAX_AUDIT_IDS = 2
 
 # pycadf reads these two words as an event's own resources, so it accepts no event that has them as ids.
 _CADF_WORDS = ("initiator", "target")
@@ -54,16 +57,15 @@ def describe_initiator(environ: WSGIEnvironment, identity: Identity, bounds: Bou
     return initiator
 
 
-def describe_target(action: ImageAction, bounds: Bounds) -> Resource:
-    """Describe the server of an action."""
+def describe_target(context: RequestContext, bounds: Bounds) -> Resource:
+    """Describe the server of an action, and its project: the one of the URL, where it names one, else the caller's."""
     server_id = project_id = None
-    if action.target:
-        server_id, project_id = decode_latin1(action.target.server_id), action.target.project_id
+    if context.action.target:
+        server_id, project_id = decode_latin1(context.action.target.server_id), context.action.target.project_id
     if server_id and uuidutils.is_uuid_like(server_id):
         server_id = str(uuid.UUID(server_id))  # the one way in which Nova writes it, so that a search finds it
     target = Resource(id=_identifier("server_id", server_id, bounds), typeURI="compute/server")
-    if project_id:
-        target.project_id = bounds.text("target.project_id", decode_latin1(project_id))
+    target.project_id = bounds.text("target.project_id", decode_latin1(project_id or context.project_id or "unknown"))
     return target
 
 
@@ -73,7 +75,7 @@ def _initiator_extras(
     claims = {}
     for name, text in read_claims(environ, identity).items():
         claims[name] = bounds.text(f"claims.{name}", decode_latin1(text))
-    return {
+    extras = {
         "authenticated": identity.authenticated,
         "project_id": bounds.text("project_id", identity.project_id or ""),
         **names,
@@ -83,6 +85,20 @@ def _initiator_extras(
         "forwarded_for": bounds.text("forwarded_for", decode_latin1(environ.get("HTTP_X_FORWARDED_FOR", ""))),
         "claims": claims,
     }
+    extras.update(_describe_delegation(environ, identity, bounds))
+    return extras
+
+
+def _describe_delegation(environ: WSGIEnvironment, identity: Identity, bounds: Bounds) -> dict[str, Any]:
+    """Describe by what right somebody acts as the user, in texts that are bounded."""
+    delegation = read_delegation(environ, identity)
+    described: dict[str, Any] = {}
+    audit_ids = delegation.pop("audit_ids", None)
+    if audit_ids:
+        described["audit_ids"] = [bounds.text("audit_ids", text) for text in audit_ids[:_MAX_AUDIT_IDS]]
+    for name, fields in delegation.items():
+        described[name] = {field: bounds.text(f"{name}.{field}", text) for field, text in fields.items()}
+    return described
 
 
 def _roles(identity: Identity, bounds: Bounds) -> list[str]:

@@ -20,7 +20,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 # The columns of imagefilter.journal.history that each option is compared with; one equal column is enough.
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "project": ("project_id", "project_name"),
-    "user": ("user_id", "user_name"),
+    "user": ("user_id", "user_name", "trustee_id"),
     "server": ("server_id",),
     "verdict": ("verdict",),
     "rule": ("rule",),
@@ -35,7 +35,7 @@ def add_filters(parser: argparse.ArgumentParser, times: bool = True) -> None:
         parser.add_argument("--since", metavar="TIME", type=parse_time, help=f"requests since then: {forms}")
         parser.add_argument("--until", metavar="TIME", type=parse_time, help="requests before then")
     parser.add_argument("--project", metavar="ID|NAME", help="requests judged by the policy of this project")
-    parser.add_argument("--user", metavar="ID|NAME", help="requests of this user")
+    parser.add_argument("--user", metavar="ID|NAME", help="requests of this user, also by a trust")
     parser.add_argument("--server", metavar="ID", help="requests to make an image of this server")
     parser.add_argument("--verdict", choices=VERDICTS, help="requests with this verdict")
     parser.add_argument("--rule", choices=table.rule_names(), metavar="RULE", help="requests that broke this rule")
@@ -120,5 +120,6 @@ def _read_columns(record: dict[str, Any]) -> dict[str, Any]:
         "project_name": initiator.get("project_name"),
         "user_id": initiator.get("id"),
         "user_name": initiator.get("name"),
+        "trustee_id": initiator.get("trust", {}).get("trustee_id"),
         "server_id": record["target"].get("id"),
     }

@@ -19,7 +19,7 @@ def printable(value: Any) -> Any:
     if isinstance(value, list):
         return ", ".join(str(printable(item)) for item in value)
     if isinstance(value, dict):
-        return ": ".join(str(printable(item)) for item in value.values())
+        return ": ".join(str(printable(item)) for item in value.values() if item is not None)
     if not isinstance(value, str) or value.isprintable():
         return value
     return "".join(map(_escape, value))

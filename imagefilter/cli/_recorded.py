@@ -116,10 +116,10 @@ def _rebuild_metadata(row: Row) -> Any:
         return _EXAMPLES[row["metadata_type"]]
     metadata: dict[str, Any] = dict.fromkeys(row["metadata_keys"] or (), "")
     if row["metadata"]:
-        for key, value in json.loads(row["metadata"]).items():
-            metadata[key] = value
-            if not isinstance(value, str):
-                metadata[key] = _EXAMPLES[value["type"]]
+        for item in row["metadata"]:
+            metadata[item["key"]] = item["value"]
+            if item["type"] is not None:
+                metadata[item["key"]] = _EXAMPLES[item["type"]]
     missing = (row["metadata_count"] or 0) - len(metadata)
     for number in range(missing):
         metadata[f"(not recorded: {number})"] = ""

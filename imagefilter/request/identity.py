@@ -29,6 +29,10 @@ _NAME_HEADERS = {
 # auth_token leaves the first two behind, external_oauth2_token the third.
 _MARKS = ("keystone.token_auth", "keystone.token_info", "external.token_info")
 _DOMAIN_IDS = ("user_domain_id", "project_domain_id")
+_SERVICE_HEADERS = {
+    "id": "HTTP_X_SERVICE_USER_ID",
+    "name": "HTTP_X_SERVICE_USER_NAME",
+}
 
 
 class Identity(NamedTuple):
@@ -84,6 +88,36 @@ def read_names(environ: WSGIEnvironment, identity: Identity) -> dict[str, str]:
     return names
 
 
+def read_delegation(environ: WSGIEnvironment, identity: Identity) -> dict[str, Any]:
+    """Return by what right somebody acts as the user of an authenticated identity. Nothing is judged by it.
+
+    A token of a trust names the trustor as its user: only what Keystone says of the token names who really asked.
+
+    :returns: ``trust`` (``id``, ``trustee_id``, ``trustor_id``), ``application_credential`` (``id``, ``name``),
+        ``service_user`` (``id``, ``name``), each with only what is known, and ``audit_ids``, a list.
+    """
+    if not identity.authenticated or not _is_vouched_for(environ) or environ["HTTP_X_USER_ID"] != identity.user_id:
+        return {}
+    token = _read_token(environ)
+    trust = token.get("OS-TRUST:trust") or {}
+    credential = token.get("application_credential") or {}
+    delegation: dict[str, Any] = {
+        "trust": {
+            "id": trust.get("id"),
+            "trustee_id": (trust.get("trustee_user") or {}).get("id"),
+            "trustor_id": (trust.get("trustor_user") or {}).get("id"),
+        },
+        "application_credential": {"id": credential.get("id"), "name": credential.get("name")},
+    }
+    # auth_token removes the client's own copies of these headers; another filter may not.
+    if getattr(environ.get("keystone.token_auth"), "has_service_token", False):
+        delegation["service_user"] = _read_headers(environ, _SERVICE_HEADERS)
+    known: dict[str, Any] = {"audit_ids": _texts(token.get("audit_ids"))}
+    for name, fields in delegation.items():
+        known[name] = {field: value for field, value in fields.items() if isinstance(value, str)}
+    return {name: value for name, value in known.items() if value}
+
+
 def read_claims(environ: WSGIEnvironment, identity: Identity) -> dict[str, str]:
     """Return what an unauthenticated client claims about itself in headers, for the record alone."""
     if identity.authenticated:
@@ -119,6 +153,20 @@ def _of_headers(environ: WSGIEnvironment) -> Identity:
 def _is_vouched_for(environ: WSGIEnvironment) -> bool:
     """Return whether one of keystonemiddleware's filters saw a user: auth_token leaves its mark without a token too."""
     return any(mark in environ for mark in _MARKS) and bool(environ.get("HTTP_X_USER_ID"))
+
+
+def _read_token(environ: WSGIEnvironment) -> Mapping[str, Any]:
+    """Return what Keystone said of the token when auth_token validated it."""
+    info = environ.get("keystone.token_info")
+    if isinstance(info, dict) and isinstance(info.get("token"), dict):
+        return dict(info["token"])
+    return {}
+
+
+def _texts(values: Any) -> list[str]:
+    if not isinstance(values, list):
+        return []
+    return [value for value in values if isinstance(value, str)]
 
 
 def _sends_token(environ: WSGIEnvironment) -> bool:

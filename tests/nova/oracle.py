@@ -80,7 +80,7 @@ def _check_failures(trial: Trial) -> None:
     failed = response.status == 0 or (response.status >= 500 and not is_fault(response, RULE_FAULTS))
     # A number as a name is text when Nova reads it, and with text os-volumes_boot fails in Nova 33 and 34.
     if failed and 0 < bare.status < 500 and not trial.is_named_by_number:
-        raise CounterexampleError("it fails only with the filter")
+        raise CounterexampleError(f"it fails only with the filter: {response.status} {response.body[:300]!r}")
 
 
 def _check_judged(trial: Trial, parsed: ParsedRequest) -> None:

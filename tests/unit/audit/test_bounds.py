@@ -161,9 +161,10 @@ def test_metadata_fill_a_record_to_the_last_byte(
 ) -> None:
     """64 items of 256 bytes each as JSON."""
     guarded = Journalled(tmp_path, audit_metadata="full")
-    metadata = {f"{number:02}" + "k" * 184: "v" * 62 for number in range(63)}
-    assert len(json.dumps(next(iter(metadata.items())))) == METADATA_BYTES // 64
-    guarded.post(image(metadata={**metadata, "zz" + "k" * 184: value}))
+    metadata = {f"{number:02}" + "k" * 168: "v" * 62 for number in range(63)}
+    [key, text] = next(iter(metadata.items()))
+    assert len(json.dumps({"key": key, "value": text})) == METADATA_BYTES // 64
+    guarded.post(image(metadata={**metadata, "zz" + "k" * 168: value}))
     content = guarded.contents()[0]
     assert len(content["metadata"]) == count
     assert content.get("truncated") == truncated

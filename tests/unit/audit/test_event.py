@@ -44,6 +44,9 @@ def assert_cadf(record: dict[str, Any]) -> None:
     )
     for attached in record["attachments"]:
         rebuilt.add_attachment(attachment.Attachment(**attached))
+    for text in record["tags"]:
+        rebuilt.add_tag(text)
+    rebuilt.requestPath = record["requestPath"]
     assert rebuilt.is_valid()
     assert {**rebuilt.as_dict(), "initiator": 0, "target": 0} == {**record, "initiator": 0, "target": 0}
 
@@ -182,12 +185,19 @@ def test_odd_requests(guarded: Journalled, document: Any, expected: dict[str, An
     assert {key: content[key] for key in expected} == expected
 
 
+RECORDED_METADATA = [
+    {"key": "a", "value": "secret"},
+    {"key": "b", "value": "", "type": "a number"},
+    {"key": "c", "value": "", "type": "null"},
+]
+
+
 @pytest.mark.parametrize(
     ("option", "expected"),
     [
         ("none", {"metadata_count": 3}),
         ("keys", {"metadata_count": 3, "metadata_keys": ["a", "b", "c"]}),
-        ("full", {"metadata_count": 3, "metadata": {"a": "secret", "b": {"type": "a number"}, "c": {"type": "null"}}}),
+        ("full", {"metadata_count": 3, "metadata": RECORDED_METADATA}),
     ],
 )
 def test_a_record_has_the_metadata_that_the_operator_wants(
@@ -323,3 +333,71 @@ def test_a_response_that_never_began(tmp_path: Path) -> None:
     assert (record["outcome"], record["reason"]["reasonCode"]) == ("unknown", "none")
     content = get_content(record)
     assert (content["status"], content["image_id"], content["seconds"], content["error"]) == (None, None, 0, None)
+
+
+# --- backups
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (3, 3),
+        ("3", 3),
+        (0, 0),
+        (-1, None),
+        (10**30, None),
+        (True, None),
+        (1.5, None),
+        ("many", None),
+        ("9" * 40, None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_a_rotation_is_a_number_or_null(guarded: Journalled, given: Any, expected: int | None) -> None:
+    guarded.post({"createBackup": {"name": "n", "backup_type": "daily", "rotation": given}})
+    content = guarded.contents()[0]
+    assert (content["backup_type"], content["rotation"]) == ("daily", expected)
+
+
+@pytest.mark.parametrize(("given", "expected"), [("daily", "daily"), ("", ""), (5, None), (None, None), ({}, None)])
+def test_a_backup_type_is_a_text_or_null(guarded: Journalled, given: Any, expected: str | None) -> None:
+    guarded.post({"createBackup": {"name": "n", "backup_type": given, "rotation": 1}})
+    assert guarded.contents()[0]["backup_type"] == expected
+
+
+@pytest.mark.parametrize("document", [image(), {"createBackup": 5}, {"createBackup": None}])
+def test_only_a_backup_has_a_rotation(guarded: Journalled, document: Any) -> None:
+    guarded.post(document)
+    assert "rotation" not in guarded.contents()[0]
+
+
+# --- an index takes the type of a field from the first record
+
+
+ODD_VALUES = ["text", 5, 1.5, True, None, [], {}, {"key": 1}]
+
+
+def test_no_client_chooses_a_field_or_its_type(tmp_path: Path) -> None:
+    guarded = Journalled(tmp_path, audit_metadata="full")
+    for value in ODD_VALUES:
+        guarded.post(image(name=value, metadata={"key": value, "typeURI": value}))
+        guarded.post(image(metadata=value))
+        guarded.post(backup(name=value))
+    types: dict[str, set[str]] = {}
+    for record in guarded.records():
+        collect_types(record, "", types)
+    assert {field: found for field, found in types.items() if len(found) > 1} == {}
+    assert "attachments[].content.metadata[].key" in types
+
+
+def collect_types(value: Any, field: str, types: dict[str, set[str]]) -> None:
+    """Collect the JSON types of each field; null is of any type."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            collect_types(inner, f"{field}.{name}".lstrip("."), types)
+    elif isinstance(value, list):
+        for inner in value:
+            collect_types(inner, f"{field}[]", types)
+    elif value is not None:
+        types.setdefault(field, set()).add(type(value).__name__)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import types
+from typing import Any
+
+import pytest
 
 from tests.cases import PROJECT, image
 from tests.unit.fakes import BEHIND_AUTH_TOKEN, IDENTITY_HEADERS, STRANGER, Journalled
@@ -87,3 +90,61 @@ def test_an_unscoped_token_has_no_project(guarded: Journalled) -> None:
     guarded.post(image(), **{**BEHIND_AUTH_TOKEN, "HTTP_X_PROJECT_ID": ""})
     assert "project_id" not in guarded.records()[0]["initiator"]
     assert guarded.contents()[0]["project_id"] == ""
+
+
+# --- who acts for whom
+
+TOKEN = {
+    "audit_ids": ["own", "first"],
+    "OS-TRUST:trust": {
+        "id": "trust-1",
+        "impersonation": True,
+        "trustee_user": {"id": "heat"},
+        "trustor_user": {"id": "alice"},
+    },
+    "application_credential": {"id": "credential-1", "name": "ci", "restricted": True},
+}
+SERVICE_HEADERS = {"HTTP_X_SERVICE_USER_ID": "cinder-id", "HTTP_X_SERVICE_USER_NAME": "cinder"}
+DELEGATION = ("trust", "application_credential", "service_user", "audit_ids")
+
+
+def delegation(guarded: Journalled, environ: dict[str, Any]) -> dict[str, Any]:
+    """Send a request and return what both of its records say of a delegation."""
+    guarded.post(image(), **environ)
+    verdict, outcome = guarded.records()
+    assert verdict["initiator"] == outcome["initiator"]
+    return {name: verdict["initiator"][name] for name in DELEGATION if name in verdict["initiator"]}
+
+
+def test_a_delegate_is_named(guarded: Journalled) -> None:
+    environ = {**BEHIND_AUTH_TOKEN, "keystone.token_info": {"token": TOKEN}}
+    assert delegation(guarded, environ) == {
+        "trust": {"id": "trust-1", "trustee_id": "heat", "trustor_id": "alice"},
+        "application_credential": {"id": "credential-1", "name": "ci"},
+        "audit_ids": ["own", "first"],
+    }
+
+
+def test_a_service_that_auth_token_knows_is_named(guarded: Journalled) -> None:
+    plugin = types.SimpleNamespace(has_service_token=True)
+    environ = {**BEHIND_AUTH_TOKEN, **SERVICE_HEADERS, "keystone.token_auth": plugin}
+    assert delegation(guarded, environ) == {"service_user": {"id": "cinder-id", "name": "cinder"}}
+
+
+@pytest.mark.parametrize("mark", [{}, {"external.token_info": {}}, {"keystone.token_info": {}}])
+def test_a_service_that_a_client_made_up_is_not_named(guarded: Journalled, mark: dict[str, Any]) -> None:
+    assert delegation(guarded, {**BEHIND_AUTH_TOKEN, **SERVICE_HEADERS, **mark}) == {}
+
+
+def test_a_delegate_of_another_user_is_not_named(guarded: Journalled) -> None:
+    context = types.SimpleNamespace(user_id="bob", project_id="1", roles=[])
+    environ = {**BEHIND_AUTH_TOKEN, "nova.context": context, "keystone.token_info": {"token": TOKEN}}
+    assert delegation(guarded, environ) == {}
+
+
+@pytest.mark.parametrize(
+    "info",
+    [None, [], {"token": None}, {"token": {"audit_ids": 5, "OS-TRUST:trust": None}}, {"token": {}}, {"access": {}}],
+)
+def test_a_token_of_another_form_names_nobody(guarded: Journalled, info: Any) -> None:
+    assert delegation(guarded, {**BEHIND_AUTH_TOKEN, "keystone.token_info": info}) == {}
