@@ -1,6 +1,6 @@
 # Everything is set up in .venv below this folder; nothing outside is touched.
 PYTHON ?= python3
-PORT ?= $(if $(filter gateway,$(MAKECMDGOALS)),8775,8774)
+PORT ?= $(if $(filter gateway,$(MAKECMDGOALS)),8784,8774)
 COMPUTE_URL ?=
 ARGS ?=
 N ?= 10000
@@ -16,7 +16,7 @@ BIN = .venv/bin
 help:
 	@echo "make demo   a real Nova with the filter in its pipeline on 127.0.0.1:$(PORT), with a short tour"
 	@echo "            (PORT=... another port, ARGS=--once to end after the tour)"
-	@echo "make gateway COMPUTE_URL=http://...  the filter as a gateway in front of a compute API, on 127.0.0.1:8775"
+	@echo "make gateway COMPUTE_URL=http://...  the filter as a gateway in front of a compute API, on 127.0.0.1:8784"
 	@echo "            (PORT=... another port), for a first try: without auth_token, its records in a folder of its own"
 	@echo "make unit   the fast tests, without Nova and servers: the first thing to run after a change"
 	@echo "make test   all tests: unit tests on every Python found, then everything with a real Nova"

@@ -1,7 +1,8 @@
 """``application``: the pipeline of a paste file, for any WSGI server.
 
 The environment variable ``IMAGEFILTER_PASTE`` names the paste file, and after a ``#`` the section if it is not
-``main``. The file is loaded at the first use of ``application``, not at the import of this module::
+``main``. If it is set, the file is loaded when a server imports this module: to import it is to load the gateway, and
+uWSGI looks for ``application`` in the module's dictionary alone. Otherwise the first use says what is missing::
 
     IMAGEFILTER_PASTE=/etc/imagefilter/gateway.ini granian --interface wsgi --http 1 imagefilter.wsgi:application
 """
@@ -26,13 +27,13 @@ VARIABLE = "IMAGEFILTER_PASTE"
 # With this status gunicorn's workers say that it is no use to start another.
 _EXIT_STATUS = 3
 
-_REQUEST_KEYS = ("CONTENT_LENGTH", "CONTENT_TYPE", "RAW_URI", "REQUEST_URI", "REMOTE_USER", "AUTH_TYPE")
-
 _lock = threading.Lock()
+
+_REQUEST_KEYS = ("CONTENT_LENGTH", "CONTENT_TYPE", "RAW_URI", "REQUEST_URI", "REMOTE_USER", "AUTH_TYPE")
 
 
 def __getattr__(name: str) -> Any:
-    """Load ``application`` at its first use (PEP 562)."""
+    """Load ``application`` at its first use (PEP 562), if the variable was set after this module was imported."""
     if name != "application":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     with _lock:  # once: threads that ask meanwhile wait
@@ -57,7 +58,20 @@ def load(paste: str) -> WSGIApplication:
         raise _exit(f"{VARIABLE}={paste}: {reason}") from None
     except (LookupError, OSError, ValueError) as error:
         raise _exit(f"{VARIABLE}={paste}: {error}") from error
-    return without_environment(application)
+    return with_script_name(without_environment(application))
+
+
+def with_script_name(application: WSGIApplication) -> WSGIApplication:
+    """Give requests an empty ``SCRIPT_NAME`` where a server gives none (PEP 3333 allows that, paste.urlmap does not).
+
+    uWSGI gives what nginx sends, and nginx's ``uwsgi_params`` has none.
+    """
+
+    def named(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ.setdefault("SCRIPT_NAME", "")
+        return application(environ, start_response)
+
+    return named
 
 
 def without_environment(application: WSGIApplication) -> WSGIApplication:
@@ -86,3 +100,7 @@ def _exit(message: str) -> SystemExit:
 
 def _may_pass_for_a_request(key: str) -> bool:
     return key.startswith("HTTP_") or "." in key or key in _REQUEST_KEYS
+
+
+if os.environ.get(VARIABLE):
+    application = load(os.environ[VARIABLE])

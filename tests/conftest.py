@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,3 +30,12 @@ def _clean_up_cloud(request: pytest.FixtureRequest) -> Iterator[None]:
         cloud.settle()
         cloud.images()
         cloud.records()
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that every user can reach: pytest's own are for its user alone."""
+    folder = Path(os.path.realpath("/var/tmp"), f"imagefilter-test-{os.getpid()}")
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)

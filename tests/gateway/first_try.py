@@ -16,7 +16,7 @@ from tests.gateway.servers import fill_in_paste_file, granian_command
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make gateway", description=__doc__)
     parser.add_argument("--compute-url", default="", help="the compute API: make gateway COMPUTE_URL=http://...")
-    parser.add_argument("--port", type=int, default=8775, help="the port on 127.0.0.1 (make gateway PORT=...)")
+    parser.add_argument("--port", type=int, default=8784, help="the port on 127.0.0.1 (make gateway PORT=...)")
     args = parser.parse_args()
     try:
         upstream.load({"compute_url": args.compute_url}, "the command line")

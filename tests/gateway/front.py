@@ -25,7 +25,7 @@ from tests.waiting import wait_until
 
 FRONTS = ("nginx", "haproxy")
 _FILES = {"nginx": ETC / "nginx.conf", "haproxy": ETC / "haproxy.cfg"}
-_NOVA, _GATEWAYS = "192.0.2.10:8774", ("192.0.2.21:8775", "192.0.2.22:8775")
+_NOVA, _GATEWAYS = "192.0.2.10:8774", ("192.0.2.21:8784", "192.0.2.22:8784")
 _CERTIFICATES = ("/etc/nginx/compute.pem", "/etc/nginx/compute.key", "/etc/haproxy/compute.pem")
 _LISTEN = {
     "nginx": ("listen 8774 ssl;", "listen 127.0.0.1:{port} ssl;"),

@@ -118,7 +118,7 @@ def main() -> int:
     args = parser.parse_args()
     error = find_port_error(args.port)
     if error:
-        write(f"demo: can't serve on 127.0.0.1:{args.port}: {error}. Try make demo PORT=8775")
+        write(f"demo: can't serve on 127.0.0.1:{args.port}: {error}. Try make demo PORT=8784")
         return 2
     write("Starting a real Nova in this process, with the filter in both of its pipelines ...")
     started_at = time.monotonic()

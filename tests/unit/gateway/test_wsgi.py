@@ -32,6 +32,12 @@ def paste_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+def test_application_is_in_the_dictionary_of_the_module(wsgi: Any, paste_file: Path) -> None:
+    """uWSGI looks there and nowhere else."""
+    assert "application" not in vars(wsgi)
+    assert callable(vars(importlib.reload(wsgi))["application"])
+
+
 def test_application_is_loaded_once_for_all_threads(wsgi: Any, paste_file: Path) -> None:
     applications: list[Any] = []
     threads = [threading.Thread(target=lambda: applications.append(wsgi.application)) for _ in range(20)]
@@ -107,3 +113,11 @@ def test_environment_variables_are_removed_from_requests(wsgi: Any, monkeypatch:
         {"PATH_INFO": "/x", "HTTP_HOST": "h"},
         {"PATH_INFO": "/x", "CONTENT_LENGTH": "7", "HTTP_PROXY": "a client's"},
     ]
+
+
+def test_a_request_without_a_script_name_gets_an_empty_one(wsgi: Any) -> None:
+    environs: list[dict[str, Any]] = []
+    app = wsgi.with_script_name(lambda environ, start_response: environs.append(environ) or [])
+    list(app({}, None))
+    list(app({"SCRIPT_NAME": "/compute"}, None))
+    assert environs == [{"SCRIPT_NAME": ""}, {"SCRIPT_NAME": "/compute"}]
