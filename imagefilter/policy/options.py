@@ -142,8 +142,8 @@ not count. The default is the image's own fields: Nova passes metadata to Glance
 ``location`` makes it fetch a URL of the client's choice, ``id`` picks the image's id, ``backend`` its store,
 ``instance_owner`` a project to share it with, and most of the others end in a 500 or 403.
 
-Recommended in addition, since they forge where an image came from: ``image_type, instance_uuid, base_image_ref,
-user_id, backup_type``. To add them, list the default as well.
+Recommended in addition, since they forge where an image came from: ``instance_uuid, base_image_ref,
+user_id, backup_type``. To add them, list the default as well. Not ``image_type``: Packer and others set it.
 """,
     ),
     cfg.StrOpt(
