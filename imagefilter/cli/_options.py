@@ -77,3 +77,8 @@ def find_journals(args: argparse.Namespace) -> list[str]:
     if journal is None:
         fail(f"audit_journal is not set in {args.config}; name a journal (--journal FILE)")
     return [journal]
+
+
+def add_strict(parser: argparse.ArgumentParser) -> None:
+    """Add the option that makes warnings count."""
+    parser.add_argument("--strict", action="store_true", help="exit with status 1 if there are warnings")
