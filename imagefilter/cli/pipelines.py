@@ -62,6 +62,11 @@ def read(path: str) -> list[Pipeline]:
     return pipelines + list(_find_strangers(file))
 
 
+def is_ours(file: PasteFile, name: str) -> bool:
+    """Return whether a name in a pipeline stands for the filter."""
+    return _filter(file, name).kind == "imagefilter"
+
+
 def _find_pipelines(file: PasteFile) -> Iterator[tuple[Section, str, list[str]]]:
     """Yield each line that leads to a compute API: its section, its key and its names."""
     for section in file.sections(("pipeline",)):
@@ -153,7 +158,7 @@ def _move_filter(file: PasteFile, names: Sequence[str]) -> list[str]:
     ours = ""
     others: list[str] = []
     for name in names:
-        if name == "imagefilter" or _filter(file, name).kind == "imagefilter":
+        if name == "imagefilter" or is_ours(file, name):
             ours = ours or name
         else:
             others.append(name)
@@ -167,7 +172,7 @@ def _move_filter(file: PasteFile, names: Sequence[str]) -> list[str]:
 def _name_filter(file: PasteFile) -> str:
     """Return the name of the filter's section, or the one that it should get."""
     for section in file.sections(FILTERS):
-        if _filter(file, name_of(section)).kind == "imagefilter":
+        if is_ours(file, name_of(section)):
             return name_of(section)
     return "imagefilter"
 

@@ -34,6 +34,15 @@ def compile_pattern(pattern: str) -> Matches:
     return _compile_re2(re2, pattern)
 
 
+def shortest_match(pattern: str) -> int:
+    """Return how many characters a text has at least that a pattern matches; 0 if nobody knows."""
+    try:
+        least: int = _parser().parse(pattern).getwidth()[0]
+    except (re.error, RecursionError, OverflowError):  # google-re2 takes other patterns
+        return 0
+    return least
+
+
 def _compile_re2(re2: Any, pattern: str) -> Matches:
     options = re2.Options()
     options.log_errors = False  # to stderr, past every logger: the exception says what is wrong

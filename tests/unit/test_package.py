@@ -31,6 +31,7 @@ ENTRY_POINTS = [
     "imagefilter.cli audit_report",
     "imagefilter.cli audit_show",
     "imagefilter.cli audit_summary",
+    "imagefilter.cli check",
     "imagefilter.cli check_config",
     "imagefilter.cli check_pipeline",
     "imagefilter.cli explain",

@@ -22,6 +22,7 @@ COMMANDS = (
     "audit report",
     "audit show",
     "audit summary",
+    "check",
     "check config",
     "check pipeline",
     "explain",

@@ -29,7 +29,7 @@ def test_check_pipeline_reports_a_filter_before_auth_token(tmp_path: Path) -> No
     path = tmp_path / "gateway.ini"
     path.write_text(PASTE.read_text().replace("authtoken imagefilter", "imagefilter authtoken"))
     errors = [pipeline.error for pipeline in pipelines.read(str(path))]
-    assert errors == ["the filter stands before auth_token: nobody is authenticated there yet", ""]
+    assert errors == ["the filter is not directly before the app: behind it is authtoken", ""]
 
 
 def test_paste_file_shows_the_options_of_the_gateway() -> None:

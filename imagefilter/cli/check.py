@@ -1,0 +1,75 @@
+"""``imagefilter check``: will it start, is everything guarded, and by which policy?"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+
+from imagefilter.cli import _users, preflight
+from imagefilter.cli._base import StatusLister
+from imagefilter.cli._options import add_strict
+from imagefilter.cli._output import fail
+from imagefilter.cli.preflight import Result, Row
+
+
+class Check(StatusLister):
+    """Check everything before a start: the place of the filter, its sections, the policy, the journal, the port.
+
+    Only imagefilter's own sections are loaded, exactly as PasteDeploy would; other filters are not imported. Each
+    finding is a line that begins with "error:" or "warning:". Exit status: 0 it will work, 1 there are warnings (with
+    --strict), 2 it will not work. SELinux and AppArmor are not seen.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("file", metavar="FILE", nargs="?", help="config file to check by itself; may be nova.conf")
+        parser.add_argument("--paste", metavar="FILE", help="paste file: nova's api-paste.ini, or the gateway's")
+        parser.add_argument("--listen", metavar="HOST:PORT", help="address that a gateway will listen on")
+        parser.add_argument("--user", metavar="NAME|UID", help="check as this user, who will run it (needs root)")
+        add_strict(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[Row]]:
+        if not (parsed_args.file or parsed_args.paste or parsed_args.listen):
+            fail("nothing to check: name a config file, --paste FILE, or both")
+        result = _run(parsed_args)
+        self.app.stderr.writelines(f"{finding}\n" for finding in result.findings)
+        self.status = int(parsed_args.strict and result.has_warnings)
+        if result.has_errors:
+            self.status = 2
+        return ("Checked", "Verdict", "In force"), result.rows
+
+
+def _run(parsed_args: argparse.Namespace) -> Result:
+    if parsed_args.user:
+        try:
+            rows, findings = _users.call_as(parsed_args.user, lambda: list(_check(parsed_args)))
+        except (LookupError, OSError) as error:
+            fail(f"--user {parsed_args.user}: {error}")
+        return Result([tuple(row) for row in rows], findings)
+    rows, findings = _check(parsed_args)
+    if os.geteuid() == 0:
+        findings.append("warning: checked as root, who may read and write everything: name the user with --user")
+    return Result(rows, findings)
+
+
+def _check(parsed_args: argparse.Namespace) -> Result:
+    result = Result([], [])
+    for part in _parts(parsed_args):
+        result.rows.extend(part.rows)
+        result.findings.extend(part.findings)
+    return result
+
+
+def _parts(parsed_args: argparse.Namespace) -> Iterator[Result]:
+    if parsed_args.paste:
+        yield preflight.check_paste(parsed_args.paste)
+    if parsed_args.file:
+        part = preflight.check_config(parsed_args.file)
+        verdict = "OK"
+        if part.has_errors:
+            verdict = "error"
+        yield Result([(parsed_args.file, verdict, "")], part.findings)
+    if parsed_args.listen:
+        yield preflight.check_address(parsed_args.listen)

@@ -1,0 +1,93 @@
+"""What a policy allows and its operator probably did not mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from imagefilter.policy.config import RawOption
+from imagefilter.policy.options import IMAGE_FIELDS
+from imagefilter.policy.pattern import shortest_match
+from imagefilter.policy.policy import Policy, Settings
+from imagefilter.request.action import NAME_LENGTH
+
+# With a stock Nova and Glance: Glance's limit of 128 properties counts those that Nova adds.
+_MOST_ITEMS = 118
+
+# Roles that people have, not only services.
+_COMMON_ROLES = frozenset(("admin", "member", "reader"))
+
+# The keys that Nova accepts (nova.api.validation.parameter_types.metadata, in Nova 25 to 34).
+_NOVAS_KEY = re.compile(r"[a-zA-Z0-9-_:. ]{1,255}")
+
+# What other formats than oslo.config's understand, and it takes as part of the value.
+_HABITS = (
+    (re.compile(r"\s[#;]"), "a comment needs a line of its own: this one is part of the value"),
+    (re.compile(r"""^(["']).*\1$"""), "the quotes are part of the value"),
+    (re.compile(r"""^\[\s*["'].*\]$"""), "the brackets and quotes are part of the value: write a, b"),
+    (re.compile(r"^/.*/$"), "the slashes are part of the value"),
+)
+
+
+def find_warnings(policy: Policy) -> Iterator[str]:
+    """Yield what is allowed and probably not meant."""
+    yield from policy.errors
+    if not policy.origins[""] and not policy.projects:
+        yield "the file sets no option of imagefilter: every option has its default"
+    for project_id, given in policy.origins.items():
+        for warning in _find_in(policy, project_id, given):
+            yield f"{project_id or 'all projects'}: {warning}"
+
+
+def _find_in(policy: Policy, project_id: str, given: Mapping[str, RawOption]) -> Iterator[str]:
+    settings = policy.for_project(project_id)
+    yield from _find_habits(given.values())
+    yield from _find_metadata_warnings(settings, given)
+    yield from _find_rule_warnings(settings, given)
+    if project_id:
+        inherited = policy.settings.quota_from_compute and "metadata_items_source" not in given
+        if inherited and "metadata_items" in given:
+            yield "metadata_items has no effect: metadata_items_source = compute of all projects holds here as well"
+    elif "metadata_items" in given and settings.quota_from_compute:
+        yield "metadata_items has no effect: metadata_items_source is compute"
+    if not settings.snapshots_enabled and "snapshots_enabled" in given and "shelve" not in policy.actions:
+        yield "snapshots_enabled is false, but shelve, which makes an image too, is not in actions"
+
+
+def _find_habits(raw_options: Iterable[RawOption]) -> Iterator[str]:
+    for raw in raw_options:
+        for pattern, reason in _HABITS:
+            if pattern.search(raw.text.strip()):
+                yield f"{raw.name} = {raw.text} in {raw.location}: {reason}"
+
+
+def _find_metadata_warnings(settings: Settings, given: Collection[str]) -> Iterator[str]:
+    for key in settings.metadata_required:
+        if key in settings.metadata_reserved or key.startswith(settings.metadata_reserved_prefixes):
+            yield f"metadata_required and metadata_reserved both name {key}: every request would be refused"
+        if not _NOVAS_KEY.fullmatch(key):
+            yield f"metadata_required names {key!r}, a key that Nova refuses: every request would be refused"
+    if 0 <= settings.metadata_items < len(settings.metadata_required):
+        yield "metadata_required names more keys than metadata_items allows: every request would be refused"
+    if "metadata_items" in given and settings.metadata_items > _MOST_ITEMS:
+        yield f"metadata_items = {settings.metadata_items}: above {_MOST_ITEMS} a stock Nova and Glance respond 500"
+    reserved = {key.rstrip("*") for key in settings.metadata_reserved}
+    missing = [key for key in IMAGE_FIELDS if key.rstrip("*") not in reserved]
+    if missing:
+        yield f"metadata_reserved does not name these fields of the image: {', '.join(missing)}"
+
+
+def _find_rule_warnings(settings: Settings, given: Collection[str]) -> Iterator[str]:
+    for role in sorted(settings.exempt_roles & _COMMON_ROLES):
+        yield f"exempt_roles names {role}, a role that people have, not only services"
+    for role in sorted(settings.exempt_roles):
+        if " " in role:
+            yield f"exempt_roles names {role!r}, one role with a space in it: separate roles by commas"
+    if settings.name_pattern and shortest_match(settings.name_pattern) > NAME_LENGTH:
+        yield f"name_pattern matches no name of up to {NAME_LENGTH} characters: every request would be refused"
+    is_switched_off = not settings.snapshots_enabled and settings.modes["snapshots-enabled"] == "enforce"
+    if is_switched_off and (settings.name_matches or settings.metadata_required):
+        yield "snapshots_enabled is false, so name_pattern and metadata_required have no effect"
+    not_enforced = [f"{rule}:{mode}" for rule, mode in settings.modes.items() if mode != "enforce"]
+    if not_enforced:
+        yield f"not enforced: {', '.join(not_enforced)}"

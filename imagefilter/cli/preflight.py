@@ -1,0 +1,190 @@
+"""Check what a process would load: sections of a paste file, the policy, the journal, a port. Nothing is created."""
+
+from __future__ import annotations
+
+import configparser
+import errno
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from imagefilter.cli import check_pipeline, pipelines
+from imagefilter.cli.pastefile import APPS, FILTERS, PasteFile, Section, name_of
+from imagefilter.cli.policy_warnings import find_warnings
+from imagefilter.gateway import options as gateway_options
+from imagefilter.policy import options as filter_options
+from imagefilter.policy.config import ConfigError, names_of
+from imagefilter.policy.files import ConfigFiles, find_files
+from imagefilter.policy.policy import Policy
+from imagefilter.policy.store import journal_errors, refuses_without_record
+from imagefilter.relay import options as relay_options
+from imagefilter.rules.table import load_policy
+
+Row = tuple[str, str, str]
+
+_LAST_PORT = 65535
+
+_APP_FACTORIES = ("egg:imagefilter#gateway", "imagefilter.gateway:app_factory")
+
+
+class Result(NamedTuple):
+    """What a check found."""
+
+    rows: list[Row]  # what was checked, its verdict, and what would be in force
+    findings: list[str]  # lines that begin with "error: " or "warning: "
+
+    @property
+    def has_errors(self) -> bool:
+        return any(finding.startswith("error: ") for finding in self.findings)
+
+    @property
+    def has_warnings(self) -> bool:
+        return any(finding.startswith("warning: ") for finding in self.findings)
+
+    def summary(self) -> str:
+        warnings = sum(finding.startswith("warning: ") for finding in self.findings)
+        if warnings:
+            return f"OK, warnings: {warnings}"
+        return "OK"
+
+
+def check_config(path: str) -> Result:
+    """Check a config file: the filter's options, and the relay's if it has a section of theirs."""
+    findings = _check_policy({"oslo_config_file": path}, "")[1]
+    errors: list[str] = []
+    sections = {section for _, section in ConfigFiles([path], errors).sections()}
+    if filter_options.RELAY_GROUP in sections and not errors:
+        try:
+            relay_options.load(path)
+        except ConfigError as error:
+            findings += [f"error: {text}" for text in error.errors if f"error: {text}" not in findings]
+    return Result([], findings)
+
+
+def check_paste(path: str) -> Result:
+    """Check the place of the filter in each pipeline, and load the sections of the filter and of the gateway."""
+    try:
+        file = PasteFile(path)
+        checked = pipelines.read(path)
+    except ValueError as error:
+        return Result([(path, "error", "")], [f"error: {error}"])
+    result = Result([], list(check_pipeline.describe(checked)))
+    for name, key, verdict, names in check_pipeline.rows_of(checked):
+        result.rows.append((f"[{name}] {key}".rstrip(), verdict, names))
+    for section, is_gateway in _find_own_sections(file):
+        summary, findings = _check_section(path, section, is_gateway)
+        state = "loads"
+        if Result([], findings).has_errors:
+            state = "error"
+        result.rows.append((f"[{section.name}]", state, summary))
+        result.findings.extend(findings)
+    return result
+
+
+def check_address(address: str) -> Result:
+    """Check that a server can listen on ``HOST:PORT``: servers share a port in silence (SO_REUSEPORT)."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > _LAST_PORT:
+        return Result([(address, "error", "")], [f"error: {address} is no HOST:PORT"])
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as listener:
+            # As servers do: what the last one left behind in TIME_WAIT does not count.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(place)
+            listener.listen()
+    except OSError as error:
+        reason = error.strerror
+        if error.errno == errno.EADDRINUSE:
+            reason = "another process listens there"
+        return Result([(address, "error", "")], [f"error: {address} can't be listened on: {reason}"])
+    return Result([(address, "free", "")], [])
+
+
+def _find_own_sections(file: PasteFile) -> Iterator[tuple[Section, bool]]:
+    """Yield each section of ours, and whether it is a gateway."""
+    for section in file.sections(FILTERS):
+        if pipelines.is_ours(file, name_of(section)):
+            yield section, False
+    for section in file.sections(APPS):
+        if any(factory in file.factory(APPS, name_of(section)) for factory in _APP_FACTORIES):
+            yield section, True
+
+
+def _check_section(path: str, section: Section, is_gateway: bool) -> tuple[str, list[str]]:
+    """Resolve a section as PasteDeploy does, and read its options; return what would be in force, and findings."""
+    location = f"section [{section.name}] of {path}"
+    try:
+        own, inherited = _resolve(path, section, is_gateway)
+    except configparser.InterpolationError as error:  # its own message contains the value, which may be a password
+        return "", [f"error: {error.option} in {location} can't be read: a % must be written as %%"]
+    except ImportError as error:
+        return "", [f"error: {location}: a library is missing: {error}. In a clone: pip install '.[gateway]'"]
+    except (LookupError, ValueError, configparser.Error) as error:
+        return "", [f"error: {location}: {' '.join(str(error).split())}"]
+    options = filter_options.OPTIONS
+    if is_gateway:
+        options = gateway_options.OPTIONS
+    findings = []
+    for name in sorted(names_of(options).keys() & inherited.keys()):
+        findings.append(f"warning: {name} in section [DEFAULT] of {path} has no effect: write it in {location}")
+    check = _check_policy
+    if is_gateway:
+        check = _check_gateway
+    summary, more = check(own, location)
+    return summary, findings + more
+
+
+def _resolve(path: str, section: Section, is_gateway: bool) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Return the keys that PasteDeploy hands to a section's factory: the section's own, and those of [DEFAULT]."""
+    from paste.deploy import loadwsgi  # noqa: PLC0415  # an extra
+
+    kind = loadwsgi.FILTER
+    if is_gateway:
+        kind = loadwsgi.APP
+    context = loadwsgi.loadcontext(kind, f"config:{os.path.abspath(path)}", name=name_of(section))
+    return context.local_conf, context.global_conf
+
+
+def _check_policy(paste: Mapping[str, str], location: str) -> tuple[str, list[str]]:
+    try:
+        policy = load_policy(paste, location)
+    except ConfigError as error:
+        return "", [f"error: {text}" for text in error.errors]
+    errors = journal_errors(policy)
+    findings = []
+    for text in errors:
+        level = "warning"
+        if refuses_without_record(policy):
+            level = "error"
+        findings.append(f"{level}: {text}")
+    findings += [f"warning: {warning}" for warning in find_warnings(policy)]
+    findings += _find_leftovers(find_files(paste))
+    return _summarise(policy, find_files(paste)), findings
+
+
+def _check_gateway(paste: Mapping[str, str], location: str) -> tuple[str, list[str]]:
+    from imagefilter.gateway import upstream  # noqa: PLC0415  # needs an extra
+
+    try:
+        endpoint: Any = upstream.load(paste, location)
+    except ConfigError as error:
+        return "", [f"error: {text}" for text in error.errors]
+    return f"the compute API at {endpoint.host}, port {endpoint.port}", []
+
+
+def _find_leftovers(paths: Iterable[str]) -> Iterator[str]:
+    """Yield options of an old Nova that the same file still has, and that nobody reads."""
+    errors: list[str] = []
+    for raw in ConfigFiles(paths, errors).options(lambda section: section in ("DEFAULT", "api"), errors):
+        if raw.name == "allow_instance_snapshots":
+            yield f"warning: {raw.name} in {raw.location} has no effect: Nova dropped it; set snapshots_enabled"
+
+
+def _summarise(policy: Policy, files: Iterable[str]) -> str:
+    """Say in a line which policy would be in force."""
+    sources = ", ".join(files) or "no config file"
+    journal = policy.audit_journal or "the log"
+    projects = len(policy.projects)
+    return f"{', '.join(policy.actions)}: {policy.settings.mode}; {sources}; projects: {projects}; journal: {journal}"

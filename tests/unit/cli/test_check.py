@@ -1,0 +1,199 @@
+"""``imagefilter check``: the one preflight."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("cliff")
+pytest.importorskip("paste.deploy")
+
+PASTE = """
+[DEFAULT]
+{default}
+[composite:osapi_compute]
+use = call:nova.api.openstack.urlmap:urlmap_factory
+/v2.1 = current
+[pipeline:current]
+pipeline = authtoken imagefilter api
+[filter:authtoken]
+paste.filter_factory = keystonemiddleware.auth_token:filter_factory
+[filter:imagefilter]
+use = egg:imagefilter
+{options}
+[app:api]
+paste.app_factory = nova.api.openstack.compute:APIRouterV21.factory
+"""
+GATEWAY = """
+[pipeline:main]
+pipeline = imagefilter compute
+[filter:imagefilter]
+use = egg:imagefilter
+[app:compute]
+use = egg:imagefilter#gateway
+{options}
+"""
+
+
+@pytest.fixture
+def paste(tmp_path: Path) -> Any:
+    """Write a paste file."""
+
+    def write(options: str = "", default: str = "", text: str = PASTE) -> Path:
+        path = tmp_path / "api-paste.ini"
+        path.write_text(text.format(options=options, default=default))
+        return path
+
+    return write
+
+
+def test_a_good_paste_file(paste: Any, tmp_path: Path, run: Any) -> None:
+    journal = tmp_path / "audit.jsonl"
+    check = run("check", "--paste", paste(f"audit_journal = {journal}"), "-f", "json")
+    assert check.status == 0
+    assert "error:" not in check.err
+    assert [(row["Checked"], row["Verdict"]) for row in check.rows] == [
+        ("[pipeline:current] pipeline", "OK"),
+        ("[filter:imagefilter]", "loads"),
+    ]
+    in_force = "createImage, createBackup: enforce; no config file; projects: 0; journal: "
+    assert check.rows[1]["In force"] == f"{in_force}{journal}"
+    assert not journal.exists(), "nothing is created"
+
+
+@pytest.mark.parametrize(
+    ("options", "finding"),
+    [
+        ("metadata_itms = 5", "error: unknown option 'metadata_itms' in section [filter:imagefilter] of"),
+        ("metadata_items = 5  # five", "error: metadata_items = 5  # five in section [filter:imagefilter] of"),
+        ("name_pattern = 100%", "error: name_pattern in section [filter:imagefilter] of"),
+        ("name_pattern = %(nowhere)s", "error: name_pattern in section [filter:imagefilter] of"),
+        ("name_pattern = [a-z]+  ; lower case", "warning: all projects: name_pattern = [a-z]+  ; lower case"),
+        ('mode = "warn"', 'error: mode = "warn" in section'),
+        ('exempt_roles = "backup"', 'warning: all projects: exempt_roles = "backup" in section'),
+        ("oslo_config_file = /nowhere.conf", "error: config file /nowhere.conf: No such file or directory"),
+        ("audit_journal = /nowhere/audit.jsonl", "error: audit_journal = /nowhere/audit.jsonl in section"),
+        ("get mode = nowhere", "error: section [filter:imagefilter] of"),
+    ],
+)
+def test_each_trap_of_a_paste_section(paste: Any, options: str, finding: str, run: Any) -> None:
+    check = run("check", "--paste", paste(options))
+    assert finding in check.err
+    assert check.status == 2 * finding.startswith("error")
+    assert "Traceback" not in check.err
+
+
+def test_an_option_in_default_has_no_effect(paste: Any, run: Any) -> None:
+    check = run("check", "--paste", paste(default="snapshots_enabled = false"))
+    assert "warning: snapshots_enabled in section [DEFAULT] of" in check.err
+
+
+def test_a_journal_that_is_not_required_is_a_warning(paste: Any, run: Any) -> None:
+    check = run("check", "--paste", paste("audit_journal = /nowhere/audit.jsonl\nmode = warn"))
+    assert check.status == 0
+    assert "warning: audit_journal = /nowhere/audit.jsonl" in check.err
+
+
+def test_a_gateway(paste: Any, run: Any) -> None:
+    pytest.importorskip("urllib3")
+    good = run("check", "--paste", paste("compute_url = http://127.0.0.1:9", text=GATEWAY), "-f", "json")
+    assert (good.status, good.rows[-1]["In force"]) == (0, "the compute API at 127.0.0.1, port 9")
+    bad = run("check", "--paste", paste("compute_ulr = x", text=GATEWAY))
+    assert bad.status == 2
+    assert "error: unknown option 'compute_ulr' in section [app:compute] of" in bad.err
+    assert "error: compute_url is not set" in bad.err
+
+
+def test_config_and_paste_file_together(paste: Any, config: Path, run: Any) -> None:
+    config.write_text("[imagefilter]\nmetadata_items = x\n")
+    check = run("check", config, "--paste", paste("mode = x"))
+    assert check.status == 2
+    assert "metadata_items = x" in check.err
+    assert "mode = x" in check.err
+
+
+def test_strict_makes_warnings_count(config: Path, run: Any) -> None:
+    config.write_text("[imagefilter]\nmode = warn\n")
+    assert run("check", config).status == 0
+    assert run("check", config, "--strict").status == 1
+
+
+def test_nothing_to_check(run: Any) -> None:
+    check = run("check")
+    assert (check.status, check.err) == (2, "error: nothing to check: name a config file, --paste FILE, or both\n")
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/"])
+def test_a_paste_file_that_can_not_be_read(path: str, run: Any) -> None:
+    check = run("check", "--paste", path)
+    assert check.status == 2
+    assert check.err.startswith("error: ")
+
+
+# --- the address that a gateway listens on
+
+
+def test_a_port_in_use_is_one_line(run: Any) -> None:
+    with socket.socket() as listener:
+        # Servers share a port with each other in silence.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        check = run("check", "--listen", address)
+    assert check.status == 2
+    assert f"error: {address} can't be listened on: another process listens there\n" in check.err
+    assert run("check", "--listen", address).status == 0
+
+
+@pytest.mark.parametrize("address", ["8784", "127.0.0.1:x", "127.0.0.1:99999", "192.0.2.1:80"])
+def test_an_address_that_is_none(address: str, run: Any) -> None:
+    check = run("check", "--listen", address)
+    assert check.status == 2
+    assert check.err.startswith(f"error: {address} ")
+
+
+# --- as the user that will run it
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+@needs_root
+def test_root_is_told_that_it_may_do_everything(config: Path, run: Any) -> None:
+    config.write_text("[imagefilter]\nmetadata_items = 5\n")
+    assert "warning: checked as root" in run("check", config).err
+
+
+@needs_root
+def test_checks_as_the_user_that_will_run_it(public: Path, run: Any) -> None:
+    config = public / "imagefilter.conf"
+    config.write_text(f"[imagefilter]\naudit_journal = {public}/audit.jsonl\n")
+    config.chmod(0o644)
+    assert run("check", config).status == 0
+    check = run("check", config, "--user", "nobody")
+    assert check.status == 2
+    assert "is not readable and writable by user nobody" in check.err
+    public.chmod(0o777)
+    allowed = run("check", config, "--user", "65534")
+    assert (allowed.status, allowed.err) == (0, "")
+
+
+@needs_root
+def test_a_config_file_that_the_user_can_not_read(public: Path, run: Any) -> None:
+    config = public / "imagefilter.conf"
+    config.write_text("[imagefilter]\nmetadata_items = 5\n")
+    config.chmod(0o600)
+    check = run("check", config, "--user", "nobody")
+    assert check.status == 2
+    assert f"error: config file {config}: Permission denied" in check.err
+
+
+@pytest.mark.parametrize("user", ["no-such-user", "4294967294"])
+def test_a_user_that_does_not_exist(config: Path, user: str, run: Any) -> None:
+    check = run("check", config, "--user", user)
+    assert check.status == 2
+    assert check.err.startswith(f"error: --user {user}: ")
