@@ -19,11 +19,15 @@ class OwnCommand(Command):
         return self._epilog or ""
 
 
-class StatusLister(OwnCommand, Lister):
-    """A command that prints a list and sets its own exit status."""
+class StatusCommand(OwnCommand):
+    """A command that prints columns and sets its own exit status."""
 
     status = 0
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         super().run(parsed_args)
         return self.status
+
+
+class StatusLister(StatusCommand, Lister):
+    """A command that prints a list and sets its own exit status."""

@@ -1,64 +1,108 @@
-"""Read the journals that an ``audit`` command is about."""
+"""Read the journals that an ``audit`` command is about, and say what of them was left out."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
+from typing import Callable, TypeVar
 
 from imagefilter.cli._filters import Filters
 from imagefilter.cli._options import find_journals
-from imagefilter.cli._output import fail
+from imagefilter.cli._output import fail, printable
 from imagefilter.journal.files import Files
 from imagefilter.journal.history import History
+from imagefilter.journal.left_out import find_bad_lines, find_broken_gzip, find_unread_files
+
+#: The files of each journal, oldest first.
+Journals = list[list[str]]
+
+Result = TypeVar("Result")
+
+# Bad lines of a file that are named; the others are counted.
+_MAX_NAMED_LINES = 20
 
 
-def find_files(args: argparse.Namespace) -> list[list[str]]:
+class LeftOut:
+    """What was left out: each file and each line is a warning, and all of them are counted."""
+
+    def __init__(self) -> None:
+        self._files: set[str] = set()
+        self._lines: dict[str, int] = {}
+
+    @property
+    def status(self) -> int:
+        """The exit status: 1 if something was left out."""
+        return int(bool(self._files or self._lines))
+
+    def add_file(self, path: str, reason: str) -> None:
+        """Warn of a file that is not read, once."""
+        if path not in self._files:
+            self._files.add(path)
+            _warn(f"{path}: not read: {reason}")
+
+    def add_lines(self, paths: Iterable[str]) -> None:
+        """Warn of the lines of some files that hold no record."""
+        for path in paths:
+            count = 0
+            for number, reason in find_bad_lines(path):
+                count += 1
+                if count <= _MAX_NAMED_LINES:
+                    _warn(f"{path}:{number}: {reason}")
+            if count:
+                self._lines[path] = count
+
+    def finish(self) -> int:
+        """Print a last line that counts what was left out; return the exit status."""
+        if self.status:
+            lines = sum(self._lines.values())
+            sys.stderr.write(f"left out: files: {len(self._files)}, lines: {lines}\n")
+        return self.status
+
+
+def find_files(args: argparse.Namespace, left_out: LeftOut) -> Journals:
     """Return the files of each journal, oldest first; end the program with exit status 2 if one can't be read."""
-    return [_files_of(path) for path in find_journals(args)]
+    return [_files_of(path, left_out) for path in find_journals(args)]
 
 
-def open_history(args: argparse.Namespace) -> History:
-    """Open the journals, without reading them yet."""
-    paths = []
-    for files in find_files(args):
-        paths += files
-    return History(paths)
-
-
-def load_history(args: argparse.Namespace, columns: Iterable[str]) -> History:
+def load_history(args: argparse.Namespace, columns: Iterable[str], left_out: LeftOut) -> History:
     """Load the requests that the filter options choose; end the program with exit status 2 if that fails."""
-    history = open_history(args)
-    with reading():
-        torn = history.load(columns, *Filters(args).condition())
-    warn_of_torn_lines(torn)
-    return history
+
+    def load(journals: Journals) -> History:
+        history = History(flatten(journals))
+        left_out.add_lines(history.load(columns, *Filters(args).condition()))
+        return history
+
+    return read(find_files(args, left_out), left_out, load)
 
 
-@contextmanager
-def reading() -> Iterator[None]:
-    """End the program with exit status 2 if journals can't be read."""
+def read(journals: Journals, left_out: LeftOut, function: Callable[[Journals], Result]) -> Result:
+    """Read journals, if need be without the compressed files that are broken, which reading alone shows.
+
+    End the program with exit status 2 if that fails.
+    """
     try:
-        yield
+        return function(journals)
+    except OSError as error:
+        readable = [_without_broken_files(files, left_out) for files in journals]
+        if readable == journals or not flatten(readable):
+            fail(f"the journal can't be read: {error}")
+    try:
+        return function(readable)
     except OSError as error:
         fail(f"the journal can't be read: {error}")
 
 
-def warn_of_torn_lines(torn: Mapping[str, int]) -> None:
-    """Report lines that hold no record.
-
-    :param torn: their number, by file.
-    """
-    for path, count in torn.items():
-        lines = f"{count} lines are"
-        if count == 1:
-            lines = "1 line is"
-        sys.stderr.write(f"warning: {path}: {lines} torn and left out (a writer died there, or is still writing)\n")
+def flatten(journals: Journals) -> list[str]:
+    """Return the files of all journals."""
+    paths = []
+    for files in journals:
+        paths += files
+    return paths
 
 
-def _files_of(path: str) -> list[str]:
+def _files_of(path: str, left_out: LeftOut) -> list[str]:
     try:
         files = [file.path for file in Files(path).all()]
         if path not in files and os.path.exists(path):  # it is empty, or holds nothing but a torn line
@@ -68,6 +112,23 @@ def _files_of(path: str) -> list[str]:
                 pass
     except OSError as error:
         fail(f"the journal {path} can't be read: {error.strerror}: {error.filename}")
+    for file, reason in find_unread_files(path, files):
+        left_out.add_file(file, reason)
     if not files:
         fail(f"journal {path} does not exist")
     return files
+
+
+def _without_broken_files(files: Collection[str], left_out: LeftOut) -> list[str]:
+    readable = []
+    for file in files:
+        reason = find_broken_gzip(file)
+        if reason:
+            left_out.add_file(file, reason)
+        else:
+            readable.append(file)
+    return readable
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(f"warning: {printable(text)}\n")

@@ -55,9 +55,12 @@ class AuditFollow(OwnCommand):
             if not as_json:
                 self.app.stdout.write("(a torn line)\n")
         elif selection.includes(line.record):
-            text = sentence(line.record)
-            if as_json:
-                text = json.dumps(line.record)
+            text = json.dumps(line.record)
+            if not as_json:
+                try:
+                    text = sentence(line.record)
+                except (KeyError, TypeError, AttributeError, ValueError):
+                    text = "(a record that can't be understood)"
             self.app.stdout.write(text + "\n")
 
 

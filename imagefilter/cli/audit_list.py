@@ -6,10 +6,8 @@ import argparse
 import sys
 from typing import Any
 
-from cliff.lister import Lister
-
 from imagefilter.cli import _journals
-from imagefilter.cli._base import OwnCommand
+from imagefilter.cli._base import StatusLister
 from imagefilter.cli._filters import Filters, add_filters
 from imagefilter.cli._options import add_config, add_journal
 from imagefilter.cli._output import printable_rows
@@ -55,10 +53,10 @@ _LOADED = (
 )
 
 
-class AuditList(OwnCommand, Lister):
+class AuditList(StatusLister):
     """List image actions, newest last: who asked, the verdict, and the compute API's response.
 
-    Times are UTC. Exit status: 0, or 2 if a journal can't be read.
+    Times are UTC. Exit status: 0 all was read, 1 something was left out, 2 a journal can't be read.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -77,12 +75,13 @@ class AuditList(OwnCommand, Lister):
         if parsed_args.long:
             columns.update(_LONG_COLUMNS)
         query = _build_query(parsed_args, list(columns.values()))
-        files = _journals.find_files(parsed_args)
-        with _journals.reading():
-            newest = read_newest(files, query)
-        _journals.warn_of_torn_lines(newest.torn)
+        left_out = _journals.LeftOut()
+        files = _journals.find_files(parsed_args, left_out)
+        newest = _journals.read(files, left_out, lambda journals: read_newest(journals, query))
+        left_out.add_lines(newest.torn)
         if newest.has_more:
             sys.stderr.write(f"listed the newest {len(newest.rows)}; there are more (--limit 0 lists all)\n")
+        self.status = left_out.finish()
         return tuple(columns), printable_rows(newest.rows, parsed_args)
 
 

@@ -27,7 +27,7 @@ class AuditReplay(StatusLister):
 
     No request is sent. Rules that can't be judged again are reported: metadata values are recorded only with
     audit_metadata = full (otherwise they count as valid), keys not with none, and long texts are truncated. Exit
-    status: 0 no verdict would differ, 1 some would, 2 it could not run.
+    status: 0 no verdict would differ, 1 some would, or something was left out, 2 it could not run.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -45,7 +45,9 @@ class AuditReplay(StatusLister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
         policy = load_config(parsed_args.config)
-        history = _journals.load_history(parsed_args, COLUMNS)
+        left_out = _journals.LeftOut()
+        history = _journals.load_history(parsed_args, COLUMNS, left_out)
+        self.status = left_out.finish()
         summary = _Summary()
         rows = []
         for replayed in replay(history, policy, FixedLookups(parsed_args.quota)):
@@ -108,7 +110,11 @@ def replay(history: History, policy: Policy, lookups: Lookups) -> Iterator[Repla
     """Judge the loaded requests by another policy, oldest first."""
     for values in history.iterate(f"SELECT {', '.join(COLUMNS)} FROM requests ORDER BY time"):
         row = dict(zip(COLUMNS, values))
-        context = rebuild(row, policy)
+        try:
+            context = rebuild(row, policy)
+        except (KeyError, TypeError, ValueError):  # fields of other types than a record's
+            sys.stderr.write(f"warning: the record of {row['time']} is not understood and left out\n")
+            continue
         if context is None:
             yield Replayed(row, None, frozenset())
         else:

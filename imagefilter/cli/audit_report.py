@@ -67,7 +67,8 @@ class AuditReport(OwnCommand):
 
     It shows verdicts over time, the projects that ask most, the rules that refuse most, and each request that was or
     would be refused, in a table to filter and sort. It contains names and ids of users and projects, so its mode is
-    0600. Exit status: 0, or 2 if a journal can't be read or the page can't be written.
+    0600. Exit status: 0 all was read, 1 something was left out, 2 a journal can't be read or the page can't be
+    written.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -79,13 +80,14 @@ class AuditReport(OwnCommand):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        history = _journals.load_history(parsed_args, _LOADED)
+        left_out = _journals.LeftOut()
+        history = _journals.load_history(parsed_args, _LOADED, left_out)
         try:
             _write(parsed_args.html, _render(_collect(history)))
         except OSError as error:
             fail(f"the page can't be written: {error.strerror}: {parsed_args.html}")
         sys.stderr.write(f"wrote {parsed_args.html}\n")
-        return 0
+        return left_out.finish()
 
 
 def _collect(history: History) -> dict[str, Any]:

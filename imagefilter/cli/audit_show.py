@@ -10,7 +10,8 @@ from typing import Any
 from cliff.show import ShowOne
 
 from imagefilter.cli import _journals
-from imagefilter.cli._base import OwnCommand
+from imagefilter.cli._base import StatusCommand
+from imagefilter.cli._journals import LeftOut
 from imagefilter.cli._options import add_config, add_journal
 from imagefilter.cli._output import printable_rows
 from imagefilter.journal.history import History
@@ -68,11 +69,11 @@ _FIELDS = (
 )
 
 
-class AuditShow(OwnCommand, ShowOne):
+class AuditShow(StatusCommand, ShowOne):
     """Show one image action: its verdict and its outcome together.
 
     It is found by its request id, the client's global request id, the image's id, or the verdict's own id. Exit
-    status: 0; 1 if none or more than one is found; 2 if a journal can't be read.
+    status: 0; 1 if none or more than one is found, or something was left out; 2 if a journal can't be read.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -83,8 +84,13 @@ class AuditShow(OwnCommand, ShowOne):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-        history = _journals.open_history(parsed_args)
-        rows = _load(history, parsed_args.id)
+        left_out = _journals.LeftOut()
+        rows = _journals.read(
+            _journals.find_files(parsed_args, left_out),
+            left_out,
+            lambda journals: _load(History(_journals.flatten(journals)), parsed_args.id, left_out),
+        )
+        self.status = left_out.finish()
         if len(rows) != 1:
             sys.stderr.write(_explain_count(rows, parsed_args.id) + "\n")
             raise SystemExit(1)
@@ -93,11 +99,10 @@ class AuditShow(OwnCommand, ShowOne):
         return tuple(fields), values
 
 
-def _load(history: History, any_id: str) -> list[tuple[Any, ...]]:
-    with _journals.reading():  # twice: the id of an image is in the outcome alone
-        ids = history.find_ids("$id IN (request_id, global_request_id, image_id, id)", {"id": any_id})
-        torn = history.load(_FIELDS, "list_contains($ids, id)", {"ids": ids})
-    _journals.warn_of_torn_lines(torn)
+def _load(history: History, any_id: str, left_out: LeftOut) -> list[tuple[Any, ...]]:
+    # Twice: the id of an image is in the outcome alone.
+    ids = history.find_ids("$id IN (request_id, global_request_id, image_id, id)", {"id": any_id})
+    left_out.add_lines(history.load(_FIELDS, "list_contains($ids, id)", {"ids": ids}))
     return history.rows(f"SELECT {', '.join(_FIELDS)} FROM requests ORDER BY time")
 
 

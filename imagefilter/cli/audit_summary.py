@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any, NamedTuple
 
-from cliff.lister import Lister
-
 from imagefilter.cli import _journals
-from imagefilter.cli._base import OwnCommand
+from imagefilter.cli._base import StatusLister
 from imagefilter.cli._filters import add_filters
 from imagefilter.cli._options import add_config, add_journal
 from imagefilter.cli._output import printable_rows
@@ -44,11 +42,11 @@ _COUNTS = {
 }
 
 
-class AuditSummary(OwnCommand, Lister):
+class AuditSummary(StatusLister):
     """Count image actions by project, user, server, action, rule, verdict, day or hour (UTC).
 
-    ``Unknown`` counts requests that were forwarded and whose outcome was not recorded. Exit status: 0, or 2 if a
-    journal can't be read.
+    ``Unknown`` counts requests that were forwarded and whose outcome was not recorded. Exit status: 0 all was
+    read, 1 something was left out, 2 a journal can't be read.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -61,7 +59,9 @@ class AuditSummary(OwnCommand, Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
         group = _GROUPS[parsed_args.by]
-        history = _journals.load_history(parsed_args, ("time", "verdict", *group.columns))
+        left_out = _journals.LeftOut()
+        history = _journals.load_history(parsed_args, ("time", "verdict", *group.columns), left_out)
+        self.status = left_out.finish()
         columns = {parsed_args.by.capitalize(): group.key}
         if group.name:
             columns["Name"] = f"any_value({group.name})"

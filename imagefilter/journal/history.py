@@ -136,7 +136,11 @@ CREATE VIEW records AS
 SELECT
     coalesce(content.verdict_id, id) AS id,
     eventType = 'control' AS is_verdict,
-    CASE WHEN id IS NULL OR eventTime IS NULL OR eventType IS NULL THEN filename END AS torn_in,
+    CASE
+        WHEN id IS NULL OR eventTime IS NULL OR eventType IS NULL THEN filename
+        WHEN eventType = 'control' AND content.verdict IS NULL THEN filename
+        WHEN eventType <> 'control' AND content.verdict_id IS NULL THEN filename
+    END AS torn_in,
     {columns}
 FROM (
     SELECT *, attachments[1].content AS content
@@ -158,7 +162,8 @@ SELECT
         ELSE coalesce(error, status::VARCHAR, 'no response')
     END AS outcome
 FROM (
-    SELECT * EXCLUDE (is_verdict, torn_in, status, image_id, error, seconds) FROM loaded WHERE is_verdict
+    SELECT * EXCLUDE (is_verdict, torn_in, status, image_id, error, seconds)
+    FROM loaded WHERE is_verdict AND torn_in IS NULL
 ) AS verdicts
 LEFT JOIN (
     SELECT
@@ -167,7 +172,7 @@ LEFT JOIN (
         any_value(image_id) AS image_id,
         any_value(error) AS error,
         any_value(seconds) AS seconds
-    FROM loaded WHERE NOT is_verdict GROUP BY id
+    FROM loaded WHERE NOT is_verdict AND torn_in IS NULL GROUP BY id
 ) AS outcomes USING (id)
 """
 
