@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import configparser
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from imagefilter.cli import pipelines
+from imagefilter.cli import app, pipelines
 from imagefilter.gateway.options import OPTIONS
 from imagefilter.policy.options import OPTIONS as FILTER_OPTIONS
 from tests.paths import DOCS, ETC, ROOT
 
 PASTE = ETC / "gateway.ini"
+UNIT = ETC / "imagefilter-gateway.service"
 
 
 def test_check_pipeline_accepts_both_pipelines() -> None:
@@ -65,3 +68,22 @@ def test_make_gateway_reports_a_bad_compute_url() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 2
     assert "compute_url = nova:8774 in the command line: it must begin with http://" in done.stderr
+
+
+def test_the_unit_checks_its_paste_file_and_its_port_before_it_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = re.search(r"^ExecStartPre=/opt/imagefilter/bin/imagefilter (.*)$", UNIT.read_text(), re.MULTILINE)
+    assert line
+    path = tmp_path / "gateway.ini"
+    path.write_text(PASTE.read_text().replace("compute_url", "compute_ulr"))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = str(listener.getsockname()[1])
+        arguments = line[1].replace("${IMAGEFILTER_PASTE}", str(path)).replace("8784", port)
+        status = app.main(arguments.split())
+    errors = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error: ")]
+    assert status == 2
+    assert any("unknown option 'compute_ulr' in section [app:compute]" in error for error in errors)
+    assert any(f"127.0.0.1:{port} can't be listened on: another process listens there" in error for error in errors)
