@@ -11,6 +11,8 @@ from imagefilter.policy.pattern import shortest_match
 from imagefilter.policy.policy import Policy, Settings
 from imagefilter.request.action import NAME_LENGTH
 
+NO_OPTIONS = "the file sets no option of imagefilter: every option has its default"
+
 # With a stock Nova and Glance: Glance's limit of 128 properties counts those that Nova adds.
 _MOST_ITEMS = 118
 
@@ -33,7 +35,7 @@ def find_warnings(policy: Policy) -> Iterator[str]:
     """Yield what is allowed and probably not meant."""
     yield from policy.errors
     if not policy.origins[""] and not policy.projects:
-        yield "the file sets no option of imagefilter: every option has its default"
+        yield NO_OPTIONS
     for project_id, given in policy.origins.items():
         for warning in _find_in(policy, project_id, given):
             yield f"{project_id or 'all projects'}: {warning}"

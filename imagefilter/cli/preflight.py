@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from imagefilter.cli import check_pipeline, pipelines
 from imagefilter.cli.pastefile import APPS, FILTERS, PasteFile, Section, name_of
-from imagefilter.cli.policy_warnings import find_warnings
+from imagefilter.cli.policy_warnings import NO_OPTIONS, find_warnings
 from imagefilter.gateway import options as gateway_options
 from imagefilter.policy import options as filter_options
 from imagefilter.policy.config import ConfigError, names_of
@@ -55,6 +55,7 @@ def check_config(path: str) -> Result:
     errors: list[str] = []
     sections = {section for _, section in ConfigFiles([path], errors).sections()}
     if filter_options.RELAY_GROUP in sections and not errors:
+        findings = [finding for finding in findings if NO_OPTIONS not in finding]
         try:
             relay_options.load(path)
         except ConfigError as error:

@@ -88,6 +88,12 @@ def test_values_that_are_meant_give_no_warning(config: Path, run: Any) -> None:
     assert run("check", "config", config).out == f"{config}: OK\n"
 
 
+def test_a_file_of_the_relay_alone_is_ok(config: Path, run: Any) -> None:
+    config.write_text("[imagefilter_relay]\njournals = /var/log/imagefilter/audit.jsonl\ntransport_url = rabbit://x/\n")
+    check = run("check", "config", config)
+    assert (check.status, check.out) == (0, f"{config}: OK\n")
+
+
 def test_reports_the_relays_errors(config: Path, run: Any) -> None:
     config.write_text("[imagefilter]\nmetadata_items = 5\n[imagefilter_relay]\njournal = /x\nretries = many\n")
     check = run("check", "config", config)
