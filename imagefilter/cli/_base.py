@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from cliff.command import Command
 from cliff.lister import Lister
+from stevedore import NamedExtensionManager
+
+SAFE_FORMATS = ("csv", "json", "table", "value", "yaml")
 
 
 class OwnCommand(Command):
@@ -19,7 +23,22 @@ class OwnCommand(Command):
         return self._epilog or ""
 
 
-class StatusCommand(OwnCommand):
+class SafeFormats(OwnCommand):
+    """A command that prints columns, in the formats that are safe with what clients sent.
+
+    Not cliff's ``shell``: it is made to be evaluated, and a name like ``$(command)`` would run.
+    """
+
+    formatter_namespace: str
+
+    def _load_formatter_plugins(self) -> Any:
+        # A list has each of them, a single object no csv.
+        return NamedExtensionManager(
+            self.formatter_namespace, SAFE_FORMATS, invoke_on_load=True, warn_on_missing_entrypoint=False
+        )
+
+
+class StatusCommand(SafeFormats):
     """A command that prints columns and sets its own exit status."""
 
     status = 0

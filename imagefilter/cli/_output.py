@@ -7,6 +7,9 @@ import sys
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
+# What a formula may begin with; a tab or a carriage return is printed as \\t, \\r.
+_FORMULA = ("=", "+", "-", "@")
+
 
 def fail(reason: str) -> NoReturn:
     """End the program with exit status 2."""
@@ -29,13 +32,24 @@ def printable_rows(rows: Iterable[tuple[Any, ...]], args: argparse.Namespace) ->
     """Return rows as they can be printed; JSON escapes control characters itself."""
     if args.formatter == "json":
         return list(rows)
-    return [tuple(map(_printable_cell, row)) for row in rows]
+    cell = _printable_cell
+    if args.formatter == "csv":
+        cell = _csv_cell
+    return [tuple(map(cell, row)) for row in rows]
 
 
 def _printable_cell(value: Any) -> Any:
     if value is None:
         return ""
     return printable(value)
+
+
+def _csv_cell(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula (OWASP, CSV injection)."""
+    text = _printable_cell(value)
+    if isinstance(text, str) and text.lstrip().startswith(_FORMULA):
+        return f"'{text}"
+    return text
 
 
 def _escape(character: str) -> str:

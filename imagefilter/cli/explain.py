@@ -6,9 +6,11 @@ import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from imagefilter.cli._base import StatusLister
 from imagefilter.cli._options import FixedLookups, add_config, add_quota, load_config
+from imagefilter.cli._output import printable, printable_rows
 from imagefilter.policy.config import RawOption
 from imagefilter.policy.context import RequestContext, build_context
 from imagefilter.policy.policy import Policy
@@ -47,7 +49,7 @@ class Explain(StatusLister):
         parser.add_argument("body", metavar="BODY.json", help="the body of the request; - is standard input")
         return parser
 
-    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[Row]]:
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
         policy = load_config(parsed_args.config)
         action = _recognise(_read_body(parsed_args.body), policy)
         if action is None:
@@ -57,10 +59,12 @@ class Explain(StatusLister):
         context = build_context(action, _build_identity(parsed_args), policy)
         lookups = FixedLookups(parsed_args.quota)
         verdict = judge(context, lookups)
-        self.app.stderr.write(f"{_describe(verdict)} (at {parsed_args.microversion}, as at every microversion)\n")
+        self.app.stderr.write(
+            f"{printable(_describe(verdict))} (at {parsed_args.microversion}, as at every microversion)\n"
+        )
         if verdict.decision is Decision.DENY:
             self.status = 1
-        return _COLUMNS, _build_rows(context, lookups)
+        return _COLUMNS, printable_rows(_build_rows(context, lookups), parsed_args)
 
 
 def _read_body(path: str) -> bytes:

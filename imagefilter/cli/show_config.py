@@ -9,7 +9,7 @@ from typing import Any
 from cliff.lister import Lister
 from oslo_config import cfg
 
-from imagefilter.cli._base import OwnCommand
+from imagefilter.cli._base import SafeFormats
 from imagefilter.cli._options import add_config, load_config
 from imagefilter.policy.config import RawOption
 from imagefilter.policy.options import OPTIONS, PROJECT_OPTIONS
@@ -18,7 +18,7 @@ from imagefilter.policy.policy import Policy
 Row = tuple[str, str, str, str]
 
 
-class ShowConfig(OwnCommand, Lister):
+class ShowConfig(SafeFormats, Lister):
     """Show every option, its value and its origin, for all projects and for each project with its own section.
 
     Options in a paste section are not shown: they override [imagefilter], and a project's own section overrides them.
