@@ -18,7 +18,7 @@ GRANIAN = str(Path(sys.executable).parent / "granian")
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd")
 def test_unit_is_valid_and_hardened(tmp_path: Path) -> None:
     unit = tmp_path / UNIT.name
-    unit.write_text(UNIT.read_text().replace("/opt/imagefilter/bin/granian", GRANIAN))
+    unit.write_text(UNIT.read_text().replace("/opt/imagefilter/bin", str(Path(GRANIAN).parent)))
     done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     command = ["systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=20", str(unit)]

@@ -162,14 +162,12 @@ def _expected_record(policy: Policy, metadata: dict[str, Any]) -> tuple[Any, Any
     allowed = policy.options.get("audit_metadata", "keys")
     if allowed == "none":
         return None, None
-    items = {}
-    for key, value in metadata.items():
-        items[key[:255]] = None
-        if isinstance(value, str):
-            items[key[:255]] = value[:255]
+    items = []
+    for key, value in metadata.items():  # of an image that was made, so each value is a text
+        items.append({"key": key[:255], "value": value[:255]})
     if allowed == "full":
         return None, items
-    return list(items), None
+    return [item["key"] for item in items], None
 
 
 def _check_outcome(trial: Trial, image: MadeImage, document: Any) -> None:
