@@ -14,6 +14,8 @@ from typing import Any
 
 import duckdb
 
+from imagefilter.journal.left_out import find_broken_gzip
+
 # More goes to disk.
 _MEMORY = "600MB"
 
@@ -184,9 +186,14 @@ class History:
     ``status``, ``image_id``, ``error``, ``seconds`` and ``outcome`` of what the compute API responded.
 
     :param paths: files of journals.
+    :raises OSError: if a compressed one can't be read to its end.
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
+        for path in paths:  # some versions of DuckDB read a file that was cut without a word
+            reason = find_broken_gzip(path)
+            if reason:
+                raise OSError(f"{path}: {reason}")
         self._folder = tempfile.TemporaryDirectory(prefix="imagefilter-")  # for what does not fit into memory
         self._sql = duckdb.connect()
         self._sql.execute(f"SET memory_limit = {_quote(_MEMORY)}")
