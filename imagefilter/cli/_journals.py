@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import collections
 import os
 import sys
 from collections.abc import Collection, Iterable
@@ -29,7 +30,7 @@ class LeftOut:
 
     def __init__(self) -> None:
         self._files: set[str] = set()
-        self._lines: dict[str, int] = {}
+        self._lines: collections.Counter[str] = collections.Counter()
 
     @property
     def status(self) -> int:
@@ -42,16 +43,22 @@ class LeftOut:
             self._files.add(path)
             _warn(f"{path}: not read: {reason}")
 
+    def add_unread_files(self, path: str, read: Collection[str]) -> None:
+        """Warn of each file beside a journal that is not among those that are read."""
+        for file, reason in find_unread_files(path, read):
+            self.add_file(file, reason)
+
+    def add_line(self, path: str, place: str, reason: str) -> None:
+        """Warn of a line that is not understood; of the first ones of a file only."""
+        self._lines[path] += 1
+        if self._lines[path] <= _MAX_NAMED_LINES:
+            _warn(f"{place}: {reason}")
+
     def add_lines(self, paths: Iterable[str]) -> None:
         """Warn of the lines of some files that hold no record."""
         for path in paths:
-            count = 0
             for number, reason in find_bad_lines(path):
-                count += 1
-                if count <= _MAX_NAMED_LINES:
-                    _warn(f"{path}:{number}: {reason}")
-            if count:
-                self._lines[path] = count
+                self.add_line(path, f"{path}:{number}", reason)
 
     def finish(self) -> int:
         """Print a last line that counts what was left out; return the exit status."""
@@ -112,8 +119,7 @@ def _files_of(path: str, left_out: LeftOut) -> list[str]:
                 pass
     except OSError as error:
         fail(f"the journal {path} can't be read: {error.strerror}: {error.filename}")
-    for file, reason in find_unread_files(path, files):
-        left_out.add_file(file, reason)
+    left_out.add_unread_files(path, files)
     if not files:
         fail(f"journal {path} does not exist")
     return files

@@ -16,6 +16,8 @@ def call_as(user: str, function: Callable[[], Any]) -> Any:
     :raises OSError: if this process may not become that user, or the child died.
     """
     entry = _find(user)
+    if os.geteuid() not in (0, entry.pw_uid):
+        raise OSError("only root can check as another user: call it with sudo")
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -33,15 +35,19 @@ def call_as(user: str, function: Callable[[], Any]) -> Any:
 
 
 def _find(user: str) -> pwd.struct_passwd:
-    if user.isdecimal():
-        return pwd.getpwuid(int(user))
-    return pwd.getpwnam(user)
+    try:
+        if user.isdecimal():
+            return pwd.getpwuid(int(user))
+        return pwd.getpwnam(user)
+    except KeyError:
+        raise LookupError("there is no such user") from None
 
 
 def _run_child(entry: pwd.struct_passwd, function: Callable[[], Any], writer: int) -> None:
     """Become the user, call the function, write its answer, and end without anything of the parent's."""
     try:
-        os.initgroups(entry.pw_name, entry.pw_gid)
+        if os.geteuid() == 0:
+            os.initgroups(entry.pw_name, entry.pw_gid)
         os.setgid(entry.pw_gid)
         os.setuid(entry.pw_uid)
         answer = {"result": function()}

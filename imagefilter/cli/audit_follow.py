@@ -10,9 +10,12 @@ from typing import Any
 
 from imagefilter.cli._base import OwnCommand
 from imagefilter.cli._filters import Filters, add_filters
+from imagefilter.cli._journals import LeftOut
 from imagefilter.cli._options import add_config, add_journal, find_journals
 from imagefilter.cli._output import printable
+from imagefilter.journal.files import Files
 from imagefilter.journal.follower import Follower, Line, follow
+from imagefilter.journal.left_out import describe_problem
 from imagefilter.journal.record import read_content
 
 _INTERVAL = 0.25  # seconds
@@ -22,7 +25,7 @@ class AuditFollow(OwnCommand):
     """Print records as they are written, through rotation, until Ctrl-C.
 
     A verdict and its outcome, the compute API's response, are a line each. With --verdict or another filter, only
-    outcomes of such verdicts are printed.
+    outcomes of such verdicts are printed. Exit status: 0 all was read, 1 something was left out.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -35,9 +38,12 @@ class AuditFollow(OwnCommand):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
+        left_out = LeftOut()
         followers = [Follower(path) for path in find_journals(parsed_args)]
-        if not parsed_args.all:
-            for follower in followers:
+        for follower in followers:
+            if parsed_args.all:
+                left_out.add_unread_files(follower.path, [file.path for file in Files(follower.path).all()])
+            else:
                 follower.skip()
         sys.stderr.write(f"following {', '.join(follower.path for follower in followers)}; Ctrl-C ends it\n")
         selection = _Selection(Filters(parsed_args))
@@ -45,23 +51,26 @@ class AuditFollow(OwnCommand):
             for item in follow(followers, _INTERVAL):
                 if item is None:
                     self.app.stdout.flush()
-                else:
-                    _, line = item
-                    self._print(line, selection, parsed_args.json)
-        return 0
+                    continue
+                follower, line = item
+                reason = self._print(line, selection, parsed_args.json)
+                if reason:
+                    left_out.add_line(follower.path, follower.path, reason)
+        return left_out.finish()
 
-    def _print(self, line: Line, selection: _Selection, as_json: bool) -> None:
-        if line.record is None:
-            if not as_json:
-                self.app.stdout.write("(a torn line)\n")
-        elif selection.includes(line.record):
-            text = json.dumps(line.record)
-            if not as_json:
-                try:
-                    text = sentence(line.record)
-                except (KeyError, TypeError, AttributeError, ValueError):
-                    text = "(a record that can't be understood)"
-            self.app.stdout.write(text + "\n")
+    def _print(self, line: Line, selection: _Selection, as_json: bool) -> str | None:
+        """Print a line if it is selected; return why it can't be understood, or None."""
+        problem = describe_problem(line.raw)
+        if problem or line.record is None or not selection.includes(line.record):
+            return problem
+        text = json.dumps(line.record)
+        if not as_json:
+            try:
+                text = sentence(line.record)
+            except (KeyError, TypeError, AttributeError, ValueError):
+                return "not a record: its fields are of other types"
+        self.app.stdout.write(text + "\n")
+        return None
 
 
 class _Selection:
@@ -73,10 +82,7 @@ class _Selection:
 
     def includes(self, record: dict[str, Any]) -> bool:
         """Return whether to print the next record."""
-        try:
-            content = read_content(record)
-        except ValueError:
-            return False
+        content = read_content(record)
         verdict_id = content.get("verdict_id")
         if verdict_id is not None:
             was_open = verdict_id in self._open

@@ -47,13 +47,17 @@ class AuditReplay(StatusLister):
         policy = load_config(parsed_args.config)
         left_out = _journals.LeftOut()
         history = _journals.load_history(parsed_args, COLUMNS, left_out)
-        self.status = left_out.finish()
         summary = _Summary()
         rows = []
-        for replayed in replay(history, policy, FixedLookups(parsed_args.quota)):
+        for row in iterate(history):
+            replayed = replay(row, policy, FixedLookups(parsed_args.quota))
+            if replayed is None:
+                left_out.add_line("", f"the record of {row['time']}", "its fields are of other types than a record's")
+                continue
             summary.add(replayed)
             if replayed.differs:
                 rows.append(_build_row(replayed))
+        self.status = left_out.finish()
         sys.stderr.writelines(f"{line}\n" for line in summary.lines())
         if rows:
             self.status = 1
@@ -106,19 +110,21 @@ class Replayed(NamedTuple):
         return broken in names and names.index(rule.name) < names.index(broken)
 
 
-def replay(history: History, policy: Policy, lookups: Lookups) -> Iterator[Replayed]:
-    """Judge the loaded requests by another policy, oldest first."""
+def iterate(history: History) -> Iterator[Row]:
+    """Return the loaded requests, oldest first."""
     for values in history.iterate(f"SELECT {', '.join(COLUMNS)} FROM requests ORDER BY time"):
-        row = dict(zip(COLUMNS, values))
-        try:
-            context = rebuild(row, policy)
-        except (KeyError, TypeError, ValueError):  # fields of other types than a record's
-            sys.stderr.write(f"warning: the record of {row['time']} is not understood and left out\n")
-            continue
-        if context is None:
-            yield Replayed(row, None, frozenset())
-        else:
-            yield Replayed(row, judge(context, lookups), find_unknown_rules(row))
+        yield dict(zip(COLUMNS, values))
+
+
+def replay(row: Row, policy: Policy, lookups: Lookups) -> Replayed | None:
+    """Judge a recorded request by another policy; return None if the record is not understood."""
+    try:
+        context = rebuild(row, policy)
+    except (KeyError, TypeError, ValueError):
+        return None
+    if context is None:
+        return Replayed(row, None, frozenset())
+    return Replayed(row, judge(context, lookups), find_unknown_rules(row))
 
 
 def assumed_to_hold(rule: Rule) -> bool:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
 
 from imagefilter.cli import pipelines
 from imagefilter.cli._base import StatusLister
 from imagefilter.cli._options import add_strict
-from imagefilter.cli.pipelines import Pipeline
-
-Row = tuple[str, str, str, str]
-
-COLUMNS = ("Section", "Key", "Verdict", "Pipeline")
+from imagefilter.cli.pipelines import Row
 
 
 class CheckPipeline(StatusLister):
@@ -34,40 +29,6 @@ class CheckPipeline(StatusLister):
         except ValueError as error:
             self.app.stderr.write(f"error: {error}\n")
             raise SystemExit(2) from None
-        self.app.stderr.writelines(f"{finding}\n" for finding in describe(checked))
-        self.status = status_of(checked, parsed_args.strict)
-        return COLUMNS, rows_of(checked)
-
-
-def describe(checked: Iterable[Pipeline]) -> Iterator[str]:
-    """Yield what is wrong with pipelines, and what to write instead."""
-    for pipeline in checked:
-        for level, text in (("error", pipeline.error), ("warning", pipeline.warning)):
-            if text:
-                yield f"{level}: {_place(pipeline)}: {text}"
-                if pipeline.fix:
-                    yield f"  Write:\n  {pipeline.fix}"
-
-
-def rows_of(checked: Iterable[Pipeline]) -> list[Row]:
-    """Return pipelines as rows of a table."""
-    return [(pipeline.section, pipeline.key, _verdict(pipeline), " ".join(pipeline.names)) for pipeline in checked]
-
-
-def status_of(checked: Sequence[Pipeline], is_strict: bool) -> int:
-    """Return the exit status: 0 OK, 1 warnings that count, 2 errors."""
-    if any(pipeline.error for pipeline in checked):
-        return 2
-    return int(is_strict and any(pipeline.warning for pipeline in checked))
-
-
-def _place(pipeline: Pipeline) -> str:
-    return f"[{pipeline.section}] {pipeline.key}".rstrip()
-
-
-def _verdict(pipeline: Pipeline) -> str:
-    if pipeline.error:
-        return "error"
-    if pipeline.warning:
-        return "warning"
-    return "OK"
+        self.app.stderr.writelines(f"{finding}\n" for finding in pipelines.describe(checked))
+        self.status = pipelines.status_of(checked, parsed_args.strict)
+        return pipelines.COLUMNS, pipelines.rows_of(checked)

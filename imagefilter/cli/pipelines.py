@@ -7,28 +7,24 @@ the filter refuses (an audit filter, a rate limit). Only Nova's own ``legacy_v2_
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from imagefilter.cli.pastechain import Filter, expand, find_filter, is_compute_app, is_harmless_app, is_ours
 from imagefilter.cli.pastefile import APPS, FILTERS, PasteFile, Section, name_of
 
-# What a filter is, by a part of its factory: sections may have any name.
-_FACTORIES = {
-    "imagefilter": ("imagefilter:filter_factory", "imagefilter.filter:filter_factory", "egg:imagefilter"),
-    "legacy_v2_compatible": ("LegacyV2CompatibleWrapper.",),
-}
-_COMPUTE_APPS = ("nova.api.openstack.compute:APIRouter", "egg:imagefilter#gateway", "imagefilter.gateway:app_factory")
-
-# Apps that make no image: Nova's lists of versions and its metadata, and what answers health checks.
-_HARMLESS_APPS = ("nova.api.", "oslo_middleware", "oslo.middleware", "egg:imagefilter", "egg:Paste", "paste.urlmap")
+# The names by which nova-api and imagefilter.wsgi load an app, if it is no pipeline or composite.
+_ENTRIES = ("osapi_compute", "main")
 
 # Keys of a composite that Nova 32 and newer no longer select.
 _UNSELECTED = ("noauth", "noauth2")
 
-# A filter-app whose next app is itself, say.
-_MAX_DEPTH = 20
-
 _SECTION = "\n  [filter:imagefilter]\n  use = egg:imagefilter"
+
+Row = tuple[str, str, str, str]
+
+#: The columns of :func:`rows_of`.
+COLUMNS = ("Section", "Key", "Verdict", "Pipeline")
 
 
 class Pipeline(NamedTuple):
@@ -42,14 +38,6 @@ class Pipeline(NamedTuple):
     fix: str  # what to write instead; empty if nothing is wrong, or no line mends it
 
 
-class _Filter(NamedTuple):
-    """A filter in a pipeline, or the app at its end."""
-
-    name: str
-    kind: str  # a key of _FACTORIES, or empty
-    factory: str  # empty if its section is missing
-
-
 def read(path: str) -> list[Pipeline]:
     """Check all pipelines that can serve a compute API.
 
@@ -57,14 +45,34 @@ def read(path: str) -> list[Pipeline]:
     """
     file = PasteFile(path)
     pipelines = [_check(file, section, key, names) for section, key, names in _find_pipelines(file)]
+    pipelines += _find_bare_apps(file)
     if not pipelines:
-        raise ValueError(f"{path}: no pipeline ends in a compute API (an app with {_COMPUTE_APPS[0]}V21.factory)")
+        raise ValueError(
+            f"{path}: no pipeline ends in a compute API (an app with nova.api.openstack.compute:APIRouterV21.factory)"
+        )
     return pipelines + list(_find_strangers(file))
 
 
-def is_ours(file: PasteFile, name: str) -> bool:
-    """Return whether a name in a pipeline stands for the filter."""
-    return _filter(file, name).kind == "imagefilter"
+def describe(checked: Iterable[Pipeline]) -> Iterator[str]:
+    """Yield what is wrong with pipelines, and what to write instead."""
+    for pipeline in checked:
+        for level, text in (("error", pipeline.error), ("warning", pipeline.warning)):
+            if text:
+                yield f"{level}: {_place(pipeline)}: {text}"
+                if pipeline.fix:
+                    yield f"  Write:\n  {pipeline.fix}"
+
+
+def rows_of(checked: Iterable[Pipeline]) -> list[Row]:
+    """Return pipelines as rows of a table."""
+    return [(pipeline.section, pipeline.key, _verdict(pipeline), " ".join(pipeline.names)) for pipeline in checked]
+
+
+def status_of(checked: Sequence[Pipeline], is_strict: bool) -> int:
+    """Return the exit status: 0 OK, 1 warnings that count, 2 errors."""
+    if any(pipeline.error for pipeline in checked):
+        return 2
+    return int(is_strict and any(pipeline.warning for pipeline in checked))
 
 
 def _find_pipelines(file: PasteFile) -> Iterator[tuple[Section, str, list[str]]]:
@@ -87,39 +95,11 @@ def _is_checked_itself(file: PasteFile, name: str) -> bool:
 
 
 def _serves_compute(file: PasteFile, names: Sequence[str]) -> bool:
-    return bool(names) and any(app in _expand(file, names)[-1].factory for app in _COMPUTE_APPS)
-
-
-def _expand(file: PasteFile, names: Sequence[str]) -> list[_Filter]:
-    """Return all filters that a request passes, and the app: an app's section may name filters, too."""
-    filters = [_filter(file, name) for name in names[:-1]]
-    app = names[-1]
-    for _ in range(_MAX_DEPTH):
-        section = file.find(APPS, app)
-        if section is None:
-            break
-        if "filter-with" in section.options:
-            filters.append(_filter(file, section.options["filter-with"]))
-        if section.kind != "filter-app":
-            break
-        filters.append(_described(app, file.factory(APPS, app)))
-        app = section.options.get("next", "")
-    return [*filters, _described(app, file.factory(APPS, app))]
-
-
-def _filter(file: PasteFile, name: str) -> _Filter:
-    return _described(name, file.factory(FILTERS, name))
-
-
-def _described(name: str, factory: str) -> _Filter:
-    for kind, parts in _FACTORIES.items():
-        if "#gateway" not in factory and any(part in factory for part in parts):
-            return _Filter(name, kind, factory)
-    return _Filter(name, "", factory)
+    return bool(names) and is_compute_app(expand(file, names)[-1].factory)
 
 
 def _check(file: PasteFile, section: Section, key: str, names: Sequence[str]) -> Pipeline:
-    filters = _expand(file, names)
+    filters = expand(file, names)
     missing = [item.name for item in filters if not item.factory and file.find(FILTERS, item.name) is None]
     problems = [f"there is no section [filter:{name}]" for name in missing]
     problems += _find_problems(filters, missing)
@@ -135,9 +115,9 @@ def _check(file: PasteFile, section: Section, key: str, names: Sequence[str]) ->
     return Pipeline(section.name, key, tuple(names), error, warning, fix.lstrip("\n "))
 
 
-def _find_problems(filters: Sequence[_Filter], missing: Sequence[str]) -> Iterator[str]:
+def _find_problems(filters: Sequence[Filter], missing: Sequence[str]) -> Iterator[str]:
     """Yield what is wrong with the filter's place."""
-    positions = [number for number, item in enumerate(filters) if item.kind == "imagefilter"]
+    positions = [number for number, item in enumerate(filters) if item.is_ours]
     if not positions:
         if any(item.name == "imagefilter" for item in filters):
             if "imagefilter" not in missing:
@@ -148,7 +128,7 @@ def _find_problems(filters: Sequence[_Filter], missing: Sequence[str]) -> Iterat
     if len(positions) > 1:
         yield "the filter is there twice"
     behind = filters[positions[-1] + 1 : -1]
-    strangers = [item.name for item in behind if item.kind not in ("legacy_v2_compatible", "imagefilter")]
+    strangers = [item.name for item in behind if not item.may_follow]
     if strangers:
         yield f"the filter is not directly before the app: behind it is {', '.join(strangers)}"
 
@@ -163,7 +143,7 @@ def _move_filter(file: PasteFile, names: Sequence[str]) -> list[str]:
         else:
             others.append(name)
     position = len(others) - 1
-    while position and _filter(file, others[position - 1]).kind == "legacy_v2_compatible":
+    while position and find_filter(file, others[position - 1]).may_follow:
         position -= 1
     others.insert(position, ours or _name_filter(file))
     return others
@@ -185,10 +165,38 @@ def _fix(section: Section, key: str, names: Sequence[str]) -> str:
     return f"{key} = {pipeline}\n  [pipeline:{pipeline}]\n  pipeline = {' '.join(names)}"
 
 
+def _find_bare_apps(file: PasteFile) -> Iterator[Pipeline]:
+    """Yield each app that a process loads by its name and that no pipeline guards."""
+    for section in file.sections(("app", "application", "filter-app")):
+        name = name_of(section)
+        if name in _ENTRIES and _serves_compute(file, [name]):
+            found = _check(file, section, "", [name])
+            if found.error:
+                found = found._replace(fix=_fix_app(section.name, name, _name_filter(file)))
+            yield found
+
+
+def _fix_app(section: str, name: str, ours: str) -> str:
+    kind = section.partition(":")[0]
+    return f"[{kind}:{name}_app]\n  in place of [{section}], and\n  [pipeline:{name}]\n  pipeline = {ours} {name}_app"
+
+
 def _find_strangers(file: PasteFile) -> Iterator[Pipeline]:
     """Yield apps beside Nova's that no filter can guard: occi-os's calls Nova's compute code itself."""
     for section in file.sections(("app", "application")):
         factory = file.factory(APPS, name_of(section))
-        if not any(known in factory for known in (*_COMPUTE_APPS, *_HARMLESS_APPS)):
+        if not is_compute_app(factory) and not is_harmless_app(factory):
             text = f"no filter guards what this app does by itself ({factory or 'it uses nothing'})"
             yield Pipeline(section.name, "", (name_of(section),), "", text, "")
+
+
+def _place(pipeline: Pipeline) -> str:
+    return f"[{pipeline.section}] {pipeline.key}".rstrip()
+
+
+def _verdict(pipeline: Pipeline) -> str:
+    if pipeline.error:
+        return "error"
+    if pipeline.warning:
+        return "warning"
+    return "OK"

@@ -50,10 +50,14 @@ def _find_in(policy: Policy, project_id: str, given: Mapping[str, RawOption]) ->
         inherited = policy.settings.quota_from_compute and "metadata_items_source" not in given
         if inherited and "metadata_items" in given:
             yield "metadata_items has no effect: metadata_items_source = compute of all projects holds here as well"
-    elif "metadata_items" in given and settings.quota_from_compute:
+    elif "metadata_items" in given and _all_ask_compute(policy):
         yield "metadata_items has no effect: metadata_items_source is compute"
     if not settings.snapshots_enabled and "snapshots_enabled" in given and "shelve" not in policy.actions:
         yield "snapshots_enabled is false, but shelve, which makes an image too, is not in actions"
+
+
+def _all_ask_compute(policy: Policy) -> bool:
+    return all(settings.quota_from_compute for settings in (policy.settings, *policy.projects.values()))
 
 
 def _find_habits(raw_options: Iterable[RawOption]) -> Iterator[str]:

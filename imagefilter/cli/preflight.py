@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from imagefilter.cli import check_pipeline, pipelines
+from imagefilter.cli import pastechain, pipelines
 from imagefilter.cli.pastefile import APPS, FILTERS, PasteFile, Section, name_of
 from imagefilter.cli.policy_warnings import NO_OPTIONS, find_warnings
 from imagefilter.gateway import options as gateway_options
@@ -24,8 +24,6 @@ from imagefilter.rules.table import load_policy
 Row = tuple[str, str, str]
 
 _LAST_PORT = 65535
-
-_APP_FACTORIES = ("egg:imagefilter#gateway", "imagefilter.gateway:app_factory")
 
 
 class Result(NamedTuple):
@@ -63,16 +61,17 @@ def check_config(path: str) -> Result:
     return Result([], findings)
 
 
-def check_paste(path: str) -> Result:
-    """Check the place of the filter in each pipeline, and load the sections of the filter and of the gateway."""
+def check_paste(name: str) -> Result:
+    """Check the place of the filter in each pipeline, and load the sections of the filter and of the gateway.
+
+    :param name: a path; what follows a ``#``, the app to load, is ignored: IMAGEFILTER_PASTE may have it.
+    """
+    path = name.partition("#")[0]
     try:
         file = PasteFile(path)
-        checked = pipelines.read(path)
     except ValueError as error:
         return Result([(path, "error", "")], [f"error: {error}"])
-    result = Result([], list(check_pipeline.describe(checked)))
-    for name, key, verdict, names in check_pipeline.rows_of(checked):
-        result.rows.append((f"[{name}] {key}".rstrip(), verdict, names))
+    result = _check_pipelines(path)
     for section, is_gateway in _find_own_sections(file):
         summary, findings = _check_section(path, section, is_gateway)
         state = "loads"
@@ -80,6 +79,17 @@ def check_paste(path: str) -> Result:
             state = "error"
         result.rows.append((f"[{section.name}]", state, summary))
         result.findings.extend(findings)
+    return result
+
+
+def _check_pipelines(path: str) -> Result:
+    try:
+        checked = pipelines.read(path)
+    except ValueError as error:
+        return Result([(path, "error", "")], [f"error: {error}"])
+    result = Result([], list(pipelines.describe(checked)))
+    for name, key, verdict, names in pipelines.rows_of(checked):
+        result.rows.append((f"[{name}] {key}".rstrip(), verdict, names))
     return result
 
 
@@ -106,10 +116,10 @@ def check_address(address: str) -> Result:
 def _find_own_sections(file: PasteFile) -> Iterator[tuple[Section, bool]]:
     """Yield each section of ours, and whether it is a gateway."""
     for section in file.sections(FILTERS):
-        if pipelines.is_ours(file, name_of(section)):
+        if pastechain.is_ours(file, name_of(section)):
             yield section, False
     for section in file.sections(APPS):
-        if any(factory in file.factory(APPS, name_of(section)) for factory in _APP_FACTORIES):
+        if pastechain.is_gateway(file, name_of(section)):
             yield section, True
 
 
@@ -121,7 +131,7 @@ def _check_section(path: str, section: Section, is_gateway: bool) -> tuple[str, 
     except configparser.InterpolationError as error:  # its own message contains the value, which may be a password
         return "", [f"error: {error.option} in {location} can't be read: a % must be written as %%"]
     except ImportError as error:
-        return "", [f"error: {location}: a library is missing: {error}. In a clone: pip install '.[gateway]'"]
+        return "", [f"error: {location}: a library is missing: {error}. In a clone: pip install '.[gateway,tools]'"]
     except (LookupError, ValueError, configparser.Error) as error:
         return "", [f"error: {location}: {' '.join(str(error).split())}"]
     options = filter_options.OPTIONS

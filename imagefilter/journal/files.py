@@ -11,14 +11,11 @@ import fcntl
 import gzip
 import hashlib
 import json
-import logging
 import os
 import re
 import stat
 import zlib
-from typing import Any, BinaryIO, NamedTuple, cast
-
-LOG = logging.getLogger(__name__)
+from typing import Any, BinaryIO, Callable, NamedTuple, cast
 
 #: Longest line that is read, in bytes; a record is some tens of KiB at most (see :mod:`imagefilter.audit.event`).
 MAX_LINE_BYTES = 1 << 20
@@ -27,7 +24,7 @@ MAX_LINE_BYTES = 1 << 20
 BROKEN_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
 
 # As logrotate names them: by number or date (dateformat may add a time). Not what people leave behind: .bak, .swp, ~
-_SUFFIX = re.compile(r"[-.]\d[\d.:_T-]*(?P<compression>\.[a-z][a-z0-9]*)?")
+_SUFFIX = re.compile(r"[-.]\d[\d.:_T-]*(?P<compression>\.[A-Za-z][A-Za-z0-9]*)?")
 _MAX_LISTINGS = 10
 
 
@@ -59,10 +56,15 @@ class _Status(NamedTuple):
 class Files:
     """The files of one journal. Each is read for its identity once, and again when it changes."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, on_unread: Callable[[str], None] | None = None) -> None:
+        """Name the journal.
+
+        :param on_unread: gets the name of each rotated file that is not read, once: only gzip is.
+        """
         self.path = path
+        self._on_unread = on_unread
         self._known: dict[_Status, File | None] = {}
-        self._warned: set[str] = set()
+        self._unread: set[str] = set()
 
     def all(self) -> list[File]:
         """Return all files in the order in which they were begun; of copies the live, the plain, or the longest one.
@@ -84,25 +86,17 @@ class Files:
         folder, base = os.path.split(self.path)
         try:
             with os.scandir(folder or ".") as entries:
-                names = [_Name(entry.path, entry.inode()) for entry in entries if self._is_ours(entry.name, base)]
+                names = [_Name(entry.path, entry.inode()) for entry in entries if self._is_read(entry.name, base)]
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(names)
 
-    def _is_ours(self, name: str, base: str) -> bool:
-        """Return whether a name is the journal's or that of a rotated file that can be read."""
-        if name == base:
+    def _is_read(self, name: str, base: str) -> bool:
+        if is_read(name, base):
             return True
-        if not name.startswith(base):
-            return False
-        suffix = _SUFFIX.fullmatch(name, len(base))
-        if suffix is None:
-            return False
-        if suffix["compression"] in (None, ".gz"):
-            return True
-        if name not in self._warned:
-            LOG.warning("%s beside %s is not read: gzip is the only compression that can be read", name, self.path)
-        self._warned.add(name)
+        if self._on_unread and _is_rotated(name, base) and name not in self._unread:
+            self._unread.add(name)
+            self._on_unread(name)
         return False
 
     def _identify_all(self, names: list[_Name]) -> list[File]:
@@ -124,6 +118,16 @@ class Files:
         if known and not known.live and not live:
             return known._replace(path=path)
         return identify(path, live)
+
+
+def is_read(name: str, base: str) -> bool:
+    """Return whether a name is a journal's or that of a rotated file of it that can be read.
+
+    :param base: the name of the journal.
+    """
+    suffix = _SUFFIX.fullmatch(name, len(base))
+    is_readable = suffix is not None and suffix["compression"] in (None, ".gz")
+    return name == base or (name.startswith(base) and is_readable)
 
 
 def is_plain(path: str) -> bool:
@@ -191,6 +195,10 @@ def identify(path: str, live: bool) -> File | None:
 def compute_digest(head: bytes) -> str:
     """Return the identity of a file that begins like this."""
     return hashlib.sha256(head).hexdigest()[:32]
+
+
+def _is_rotated(name: str, base: str) -> bool:
+    return name.startswith(base) and _SUFFIX.fullmatch(name, len(base)) is not None
 
 
 class _Head(NamedTuple):

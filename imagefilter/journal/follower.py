@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, Callable, NamedTuple
 
@@ -45,7 +46,7 @@ class Follower:
         self.path = path
         self.position = position or Position()
         self.has_more = False  # the last take() ended before the end of the journal
-        self._files = Files(path)
+        self._files = Files(path, partial(_warn_of_unread, path))
         self._lines: Iterator[Line] = iter(())
         self._current: Reader | None = None
         self._previous: Reader | None = None  # a writer that opened it before it was renamed may come late
@@ -226,6 +227,10 @@ class Follower:
             rest = read_start(self.path)
         if rest:
             yield Line(self.position, rest, None)
+
+
+def _warn_of_unread(path: str, name: str) -> None:
+    LOG.warning("%s beside %s is not read: gzip is the only compression that can be read", name, path)
 
 
 def follow(

@@ -11,11 +11,11 @@ import stat
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, BinaryIO
 
-from imagefilter.journal.files import BROKEN_GZIP, MAX_LINE_BYTES, is_plain, open_file, parse
+from imagefilter.journal.files import BROKEN_GZIP, MAX_LINE_BYTES, is_plain, is_read, open_file, parse
 from imagefilter.journal.record import read_content
 
 # Between a journal's stem and its extension where logrotate's "extension" was set: audit-20261125.jsonl
-_DATED = re.compile(r"[-._]?\d[\d.:_T-]*")
+_DATED = re.compile(r"[-._]?\d.*")
 
 _OTHER_COMPRESSIONS = (".xz", ".bz2", ".zst", ".lz4", ".lzma", ".Z", ".zip")
 
@@ -133,10 +133,6 @@ def _why_unread(path: str, base: str) -> str | None:
 def _why_unread_file(path: str, base: str) -> str | None:
     if path.endswith(_OTHER_COMPRESSIONS):
         return "gzip is the only compression that can be read"
-    if not _is_a_name_that_is_read(os.path.basename(path), base):
+    if not is_read(os.path.basename(path), base):
         return f"its name is not one that is read ({base}.1, {base}-20261125, with or without .gz)"
     return find_broken_gzip(path)
-
-
-def _is_a_name_that_is_read(name: str, base: str) -> bool:
-    return name.startswith(base) and re.fullmatch(r"[-.]\d[\d.:_T-]*(\.gz)?", name[len(base) :]) is not None

@@ -77,8 +77,7 @@ def read_names(environ: WSGIEnvironment, identity: Identity) -> dict[str, str]:
     if not identity.authenticated:
         return {}
     names: dict[str, str] = {}
-    # Without one of those filters, or for another user than its own, the names in the headers may be the client's.
-    if _is_vouched_for(environ) and environ["HTTP_X_USER_ID"] == identity.user_id:
+    if _are_own_headers(environ, identity):
         names = _read_headers(environ, _NAME_HEADERS)
     context = environ.get("nova.context")
     for name in _DOMAIN_IDS:
@@ -96,25 +95,22 @@ def read_delegation(environ: WSGIEnvironment, identity: Identity) -> dict[str, A
     :returns: ``trust`` (``id``, ``trustee_id``, ``trustor_id``), ``application_credential`` (``id``, ``name``),
         ``service_user`` (``id``, ``name``), each with only what is known, and ``audit_ids``, a list.
     """
-    if not identity.authenticated or not _is_vouched_for(environ) or environ["HTTP_X_USER_ID"] != identity.user_id:
+    if not _are_own_headers(environ, identity):
         return {}
-    token = _read_token(environ)
-    trust = token.get("OS-TRUST:trust") or {}
-    credential = token.get("application_credential") or {}
+    token = _object(environ.get("keystone.token_info"), "token")
+    trust = _object(token, "OS-TRUST:trust")
+    credential = _object(token, "application_credential")
     delegation: dict[str, Any] = {
         "trust": {
             "id": trust.get("id"),
-            "trustee_id": (trust.get("trustee_user") or {}).get("id"),
-            "trustor_id": (trust.get("trustor_user") or {}).get("id"),
+            "trustee_id": _object(trust, "trustee_user").get("id"),
+            "trustor_id": _object(trust, "trustor_user").get("id"),
         },
         "application_credential": {"id": credential.get("id"), "name": credential.get("name")},
+        "service_user": _read_service(environ),
     }
-    # auth_token removes the client's own copies of these headers; another filter may not.
-    if getattr(environ.get("keystone.token_auth"), "has_service_token", False):
-        delegation["service_user"] = _read_headers(environ, _SERVICE_HEADERS)
-    known: dict[str, Any] = {"audit_ids": _texts(token.get("audit_ids"))}
-    for name, fields in delegation.items():
-        known[name] = {field: value for field, value in fields.items() if isinstance(value, str)}
+    known: dict[str, Any] = {name: _known_texts(fields) for name, fields in delegation.items()}
+    known["audit_ids"] = _texts(token.get("audit_ids"))
     return {name: value for name, value in known.items() if value}
 
 
@@ -155,12 +151,31 @@ def _is_vouched_for(environ: WSGIEnvironment) -> bool:
     return any(mark in environ for mark in _MARKS) and bool(environ.get("HTTP_X_USER_ID"))
 
 
-def _read_token(environ: WSGIEnvironment) -> Mapping[str, Any]:
-    """Return what Keystone said of the token when auth_token validated it."""
-    info = environ.get("keystone.token_info")
-    if isinstance(info, dict) and isinstance(info.get("token"), dict):
-        return dict(info["token"])
+def _are_own_headers(environ: WSGIEnvironment, identity: Identity) -> bool:
+    """Return whether the headers tell of an identity.
+
+    Without one of keystonemiddleware's filters, or for another user than its own, they may be the client's.
+    """
+    return identity.authenticated and _is_vouched_for(environ) and environ["HTTP_X_USER_ID"] == identity.user_id
+
+
+def _read_service(environ: WSGIEnvironment) -> dict[str, str]:
+    """Return the service that sent its token beside the user's, if auth_token validated that."""
+    # auth_token removes the client's own copies of these headers; another filter may not.
+    if not getattr(environ.get("keystone.token_auth"), "has_service_token", False):
+        return {}
+    return _read_headers(environ, _SERVICE_HEADERS)
+
+
+def _object(parent: Any, name: str) -> Mapping[str, Any]:
+    """Return an object in what Keystone said of a token; empty if there is none."""
+    if isinstance(parent, dict) and isinstance(parent.get(name), dict):
+        return dict(parent[name])
     return {}
+
+
+def _known_texts(fields: Mapping[str, Any]) -> dict[str, str]:
+    return {name: value for name, value in fields.items() if isinstance(value, str)}
 
 
 def _texts(values: Any) -> list[str]:

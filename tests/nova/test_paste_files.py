@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from nova.api import wsgi
 
-from imagefilter.cli import check_pipeline, pipelines
+from imagefilter.cli import pipelines
 from imagefilter.cli.pipelines import Pipeline
 from tests.cases import image
 from tests.nova.authentication import KEYSTONE
@@ -101,7 +101,7 @@ def test_a_paste_file_is_checked_mended_loaded_and_judged(cloud: Cloud, tmp_path
     path = tmp_path / "api-paste.ini"
     write(path, deployment)
     checked = pipelines.read(str(path))
-    assert check_pipeline.status_of(checked, is_strict=False) == 2
+    assert pipelines.status_of(checked, is_strict=False) == 2
     assert len([pipeline for pipeline in checked if pipeline.error and pipeline.key == "keystone"]) == 2
     if "imagefilter" in deployment.filters:
         path.write_text(path.read_text() + "[filter:imagefilter]\nuse = egg:imagefilter\n")
@@ -111,7 +111,7 @@ def test_a_paste_file_is_checked_mended_loaded_and_judged(cloud: Cloud, tmp_path
         path.write_text(path.read_text() + "[filter:imagefilter]\nuse = egg:imagefilter\n")
     mended = pipelines.read(str(path))
     assert [(pipeline.error, pipeline.warning) for pipeline in mended] == [("", "")] * len(mended)
-    assert check_pipeline.status_of(mended, is_strict=True) == 0
+    assert pipelines.status_of(mended, is_strict=True) == 0
     path.write_text(path.read_text() + f"audit_journal = {cloud.journal}\n")
     app = wsgi.Loader(str(path)).load_app("osapi_compute")
     for prefix in ("/v2.1", "/v2"):

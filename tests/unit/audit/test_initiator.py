@@ -144,7 +144,16 @@ def test_a_delegate_of_another_user_is_not_named(guarded: Journalled) -> None:
 
 @pytest.mark.parametrize(
     "info",
-    [None, [], {"token": None}, {"token": {"audit_ids": 5, "OS-TRUST:trust": None}}, {"token": {}}, {"access": {}}],
+    [
+        None,
+        [],
+        {"token": None},
+        {"token": {"audit_ids": 5, "OS-TRUST:trust": None}},
+        {"token": {}},
+        {"access": {}},
+        {"token": {"OS-TRUST:trust": "t", "application_credential": ["c"]}},
+        {"token": {"OS-TRUST:trust": {"id": 5, "trustee_user": "heat", "trustor_user": [None]}}},
+    ],
 )
 def test_a_token_of_another_form_names_nobody(guarded: Journalled, info: Any) -> None:
     assert delegation(guarded, {**BEHIND_AUTH_TOKEN, "keystone.token_info": info}) == {}

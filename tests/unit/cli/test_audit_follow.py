@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -19,8 +19,8 @@ from tests.cases import image
 from tests.unit.journal_fixtures import Writer
 
 # A shell that runs these tests in the background ignores SIGINT, and its children inherit that.
-HEED_SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-FOLLOW = [sys.executable, "-c", HEED_SIGINT + "from imagefilter.cli import main; main()", "audit", "follow"]
+HEED_SIGINT = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+FOLLOW = [sys.executable, "-c", HEED_SIGINT + "from imagefilter.cli import main; sys.exit(main())", "audit", "follow"]
 
 
 @pytest.fixture
@@ -29,13 +29,15 @@ def follow(writer: Writer) -> Iterator[Any]:
     processes: list[subprocess.Popen[str]] = []
     timers: list[threading.Timer] = []
 
-    def start(*args: object) -> subprocess.Popen[str]:
+    def start(*args: object, expect: Sequence[str] = ()) -> subprocess.Popen[str]:
         command = [str(arg) for arg in (*FOLLOW, "--journal", writer.path, *args)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         processes.append(process)
         timers.append(threading.Timer(90, process.kill))  # no test waits for a line for ever
         timers[-1].start()
         assert process.stderr
+        for beginning in expect:
+            assert process.stderr.readline().startswith(beginning)
         assert process.stderr.readline() == f"following {writer.path}; Ctrl-C ends it\n"
         return process
 
@@ -78,12 +80,21 @@ def test_begins_at_the_end_and_filters(writer: Writer, ids: dict[str, str], foll
 
 
 @pytest.mark.slow
-def test_prints_torn_lines_and_skips_other_records(writer: Writer, follow: Any) -> None:
+def test_says_what_it_left_out(writer: Writer, follow: Any) -> None:
     writer.path.write_text('{"id": \n{"id": "x"}\n{"id": "y", "attachments": []}\n')
+    writer.path.with_name("audit-2026-W48.jsonl").write_text("{}\n")
     request = writer.post(image("good"))
-    torn, verdict = read_lines(follow("--all"), 2)
-    assert torn == "(a torn line)"
-    assert request in verdict
+    process = follow("--all", expect=[f"warning: {writer.path.with_name('audit-2026-W48.jsonl')}: not read: its name"])
+    assert request in read_lines(process, 1)[0]
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert err.splitlines() == [
+        f"warning: {writer.path}: not a JSON object: its writer may have died in the middle of it",
+        f"warning: {writer.path}: not a record of imagefilter",
+        f"warning: {writer.path}: not a record of imagefilter",
+        "left out: files: 1, lines: 3",
+    ]
 
 
 def test_texts_of_clients_do_not_control_the_terminal(writer: Writer) -> None:

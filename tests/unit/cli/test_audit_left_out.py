@@ -48,6 +48,7 @@ FILES: list[tuple[str, Callable[[bytes], bytes], str]] = [
     ("audit.jsonl_20261125", bytes, "its name is not one that is read"),
     ("audit.jsonl.bak", bytes, "its name is not one that is read"),
     ("audit.jsonl-2026-W48", bytes, "its name is not one that is read"),
+    ("audit-2026-W48.jsonl", bytes, "its name is not one that is read"),
     ("audit-20261125.jsonl", bytes, "its name is not one that is read"),
     ("audit-20261125.jsonl.gz", compressed, "its name is not one that is read"),
     ("audit.jsonl.1.xz", lzma.compress, "gzip is the only compression"),

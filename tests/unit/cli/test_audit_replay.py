@@ -13,7 +13,7 @@ pytest.importorskip("duckdb")
 
 from imagefilter.cli._options import FixedLookups
 from imagefilter.cli._recorded import COLUMNS
-from imagefilter.cli.audit_replay import Replayed, replay
+from imagefilter.cli.audit_replay import Replayed, iterate, replay
 from imagefilter.journal.history import History
 from imagefilter.journal.record import read_content
 from imagefilter.rules.table import load_policy
@@ -53,7 +53,9 @@ def record_cases(path: Path, options: Mapping[str, str]) -> dict[str, Verdict]:
 def replay_journal(path: Path, options: Mapping[str, str]) -> list[Replayed]:
     history = History([str(path)])
     history.load(COLUMNS)
-    return list(replay(history, load_policy(options), FixedLookups(128)))
+    policy = load_policy(options)
+    replayed = [replay(row, policy, FixedLookups(128)) for row in iterate(history)]
+    return [request for request in replayed if request is not None]
 
 
 def verdict_of(replayed: Replayed) -> Verdict:
@@ -159,6 +161,16 @@ def test_lists_nothing_if_no_verdict_differs(writer: Writer, run_replay: Any) ->
 def test_lists_actions_that_are_no_longer_judged(writer: Writer, run_replay: Any) -> None:
     replayed = run_replay(writer.path, "actions = createImage\nmetadata_items = 5")
     assert [(row["Image Name"], row["Now"]) for row in replayed.rows] == [("weekly-1", "not judged")]
+
+
+def test_a_record_that_is_not_understood_is_counted(writer: Writer, run_replay: Any) -> None:
+    writer.post(image([]))
+    text = writer.path.read_text()
+    writer.path.write_text(text.replace('"a list"', '"a colour"'))
+    replayed = run_replay(writer.path, "metadata_items = 5\nname_pattern = .*")
+    assert replayed.status == 1
+    assert "its fields are of other types than a record's" in replayed.err
+    assert "left out: files: 0, lines: 1\n" in replayed.err
 
 
 def test_filters(writer: Writer, run_replay: Any) -> None:

@@ -108,6 +108,20 @@ def test_a_gateway(paste: Any, run: Any) -> None:
     assert "error: compute_url is not set" in bad.err
 
 
+def test_the_app_behind_a_paste_file_is_no_part_of_its_path(paste: Any, run: Any) -> None:
+    """As the gateway's unit calls it: with the value of IMAGEFILTER_PASTE."""
+    assert run("check", "--paste", f"{paste()}#main").status == 0
+
+
+def test_no_pipeline_hides_no_error_of_a_section(paste: Any, run: Any) -> None:
+    pytest.importorskip("urllib3")
+    path = paste("compute_ulr = x", text="[app:other]\nuse = egg:imagefilter#gateway\n{options}\n")
+    check = run("check", "--paste", path)
+    assert check.status == 2
+    assert "no pipeline ends in a compute API" in check.err
+    assert "unknown option 'compute_ulr'" in check.err
+
+
 def test_config_and_paste_file_together(paste: Any, config: Path, run: Any) -> None:
     config.write_text("[imagefilter]\nmetadata_items = x\n")
     check = run("check", config, "--paste", paste("mode = x"))
@@ -190,6 +204,15 @@ def test_a_config_file_that_the_user_can_not_read(public: Path, run: Any) -> Non
     check = run("check", config, "--user", "nobody")
     assert check.status == 2
     assert f"error: config file {config}: Permission denied" in check.err
+
+
+def test_another_user_needs_root(config: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 12345)
+    check = run("check", config, "--user", "nobody")
+    assert (check.status, check.err) == (
+        2,
+        "error: --user nobody: only root can check as another user: call it with sudo\n",
+    )
 
 
 @pytest.mark.parametrize("user", ["no-such-user", "4294967294"])

@@ -69,6 +69,8 @@ def write_paste(
         "use = egg:imagefilter#imagefilter",
         "use = egg:imagefilter#main",
         "paste.filter_factory = imagefilter:filter_factory",
+        "paste.filter_factory = imagefilter.filter:filter_factory",
+        "use = call:imagefilter:filter_factory",
     ],
 )
 def test_knows_the_filter_by_its_factory(tmp_path: Path, factory: str, run: Any) -> None:
@@ -119,6 +121,8 @@ def test_finds_a_wrong_pipeline(line: str, problem: str, fix: str, tmp_path: Pat
         "[filter:imagefilter]\nuse = egg:imagefilte\n",
         "[filter:imagefilter]\nuse = egg:imagefilter#gateway\n",
         "[filter:imagefilter]\npaste.filter_factory = oslo_middleware:Debug.factory\n",
+        "[filter:imagefilter]\npaste.filter_factory = notimagefilter:filter_factory\n",
+        "[filter:imagefilter]\nuse = egg:imagefilter-colours\n",
     ],
 )
 def test_a_name_alone_protects_nothing(tmp_path: Path, section: str, run: Any) -> None:
@@ -174,13 +178,25 @@ pipeline = pictures api
         ("[app:v2]\nuse = config:other.ini#inner\n[pipeline:p]\npipeline = v2", "pipeline:p] pipeline"),
         ("[composite:map]\nuse = egg:Paste#urlmap\n/v2: api", "composite:map] /v2"),
         ("[composite:map]\npaste.composite_factory = paste.urlmap:urlmap_factory\n/v2 = api", "composite:map] /v2"),
+        ("[app:main]\nuse = api", "app:main]"),
+        ("[app:osapi_compute]\nuse = api", "app:osapi_compute]"),
+        ("[filter-app:osapi_compute]\nuse = egg:x\nnext = api", "filter-app:osapi_compute]"),
+        (
+            "[app:routes]\npaste.app_factory = nova.api.openstack.compute.routes:APIRouterV21.factory\n"
+            "[pipeline:p]\npipeline = routes",
+            "pipeline:p] pipeline",
+        ),
+        (
+            "[app:old]\npaste.app_factory = nova.api.openstack.compute:APIRouter.factory\n[pipeline:p]\npipeline = old",
+            "pipeline:p] pipeline",
+        ),
         ("[app:alias]\nuse = alias2\n[app:alias2]\nuse = api\n[pipeline:p]\npipeline = alias", "pipeline:p] pipeline"),
     ],
 )
 def test_finds_an_unguarded_way_to_the_app(tmp_path: Path, more: str, place: str, run: Any) -> None:
     (tmp_path / "other.ini").write_text(SECTIONS.replace("app:api", "app:inner"))
     path = tmp_path / "api-paste.ini"
-    path.write_text(f"{SECTIONS}{more}\n")
+    path.write_text(f"{SECTIONS.replace('pipeline:main', 'pipeline:guarded')}{more}\n")
     check = run("check", "pipeline", path)
     assert check.status == 2
     assert f"error: [{place}: not protected" in check.err
@@ -191,6 +207,9 @@ def test_finds_an_unguarded_way_to_the_app(tmp_path: Path, more: str, place: str
     "more",
     [
         "[app:v2]\nuse = api\nfilter-with = pictures\n[pipeline:p]\npipeline = v2",
+        "[app:v2]\nuse = v1\n[app:v1]\nuse = api\nfilter-with = pictures\n[pipeline:p]\npipeline = v2",
+        "[app:osapi_compute]\nuse = v1\n[app:v1]\nuse = api\nfilter-with = pictures",
+        "[filter:v2]\nuse = v1\n[filter:v1]\nuse = pictures\n[pipeline:p]\npipeline = v2 api",
         "[filter-app:v2]\nuse = egg:imagefilter\nnext = api\n[pipeline:p]\npipeline = v2",
         "[filter:other]\nuse = config:other.ini#pictures\n[pipeline:p]\npipeline = other api",
         "[composite:map]\nuse = egg:Paste#urlmap\n/v2: main",
@@ -204,6 +223,29 @@ def test_knows_a_guarded_way_to_the_app(tmp_path: Path, more: str, run: Any) -> 
     path = tmp_path / "api-paste.ini"
     path.write_text(f"{SECTIONS}{more}\n")
     assert (run("check", "pipeline", path).status, run("check", "pipeline", path).err) == (0, "")
+
+
+def test_a_filter_that_another_one_is_with(tmp_path: Path, run: Any) -> None:
+    path = tmp_path / "api-paste.ini"
+    audit = "[filter:audit]\nuse = egg:x\nfilter-with = pictures\n[pipeline:p]\npipeline = audit api\n"
+    path.write_text(f"{SECTIONS}{audit}")
+    assert (
+        "error: [pipeline:p] pipeline: the filter is not directly before the app: behind it is audit"
+        in run("check", "pipeline", path).err
+    )
+
+
+def test_an_app_that_is_loaded_by_its_name(tmp_path: Path, run: Any) -> None:
+    """A file without any pipeline must not be called one without a compute API."""
+    path = tmp_path / "api-paste.ini"
+    path.write_text(f"{SECTIONS.partition('[pipeline')[0]}[app:main]\nuse = api\n")
+    check = run("check", "pipeline", path)
+    assert check.status == 2
+    assert "error: [app:main]: not protected" in check.err
+    right = path.read_text().replace("[app:main]", "[app:main_app]")
+    path.write_text(f"{right}[pipeline:main]\npipeline = pictures main_app\n")
+    assert "[pipeline:main]\n  pipeline = pictures main_app\n" in check.err
+    assert run("check", "pipeline", path).status == 0
 
 
 def test_the_line_of_a_urlmap_loads(tmp_path: Path, run: Any) -> None:
