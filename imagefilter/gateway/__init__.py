@@ -19,6 +19,7 @@ Keys of the section (:mod:`imagefilter.gateway.options` has all there is to know
 The modules:
 
 * :mod:`~imagefilter.gateway.app`: forward a request to the compute API, and its response to the client.
+* :mod:`~imagefilter.gateway.body`: read a request's body before anything in the pipeline may answer it.
 * :mod:`~imagefilter.gateway.forwarding`: build the request to the compute API out of a client's.
 * :mod:`~imagefilter.gateway.headers`: which headers of a request and of a response are passed on.
 * :mod:`~imagefilter.gateway.options`: the one table of the gateway's options.

@@ -7,6 +7,9 @@ import socket
 import threading
 from typing import Any, NamedTuple
 
+#: What haproxy asks gateways for.
+HEALTH = b"/healthcheck/live"
+
 
 class ReceivedBytes(NamedTuple):
     """A request as a front passed it on."""
@@ -51,7 +54,7 @@ class Backend:
     def take_requests(self) -> list[ReceivedBytes]:
         """Return what it received since the last call, without health checks."""
         requests, self._requests = self._requests, []
-        return [request for request in requests if request.target != b"/healthcheck"]
+        return [request for request in requests if request.target != HEALTH]
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -74,7 +77,7 @@ class Backend:
         with contextlib.suppress(OSError), connection, connection.makefile("rb") as stream:
             while request := _read_request(stream):
                 self._requests.append(request)
-                if self._mute and request.target != b"/healthcheck":
+                if self._mute and request.target != HEALTH:
                     return
                 connection.sendall(self._build_response(request))
 

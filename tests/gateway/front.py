@@ -24,6 +24,7 @@ from tests.paths import ETC
 from tests.waiting import wait_until
 
 FRONTS = ("nginx", "haproxy")
+_HALF_OPEN_LINES = {"nginx": 2, "haproxy": 3}  # that begin with a #
 _FILES = {"nginx": ETC / "nginx.conf", "haproxy": ETC / "haproxy.cfg"}
 _NOVA, _GATEWAYS = "192.0.2.10:8774", ("192.0.2.21:8784", "192.0.2.22:8784")
 _CERTIFICATES = ("/etc/nginx/compute.pem", "/etc/nginx/compute.key", "/etc/haproxy/compute.pem")
@@ -104,11 +105,11 @@ class Front(NamedTuple):
 
 
 @contextlib.contextmanager
-def serve_front(kind: str, nova: int, gateways: Sequence[int], fail_open: bool = False) -> Iterator[Front]:
+def serve_front(kind: str, nova: int, gateways: Sequence[int], half_open: bool = False) -> Iterator[Front]:
     """Run nginx or haproxy in front of ports on 127.0.0.1; skip the test where it isn't installed."""
     with tempfile.TemporaryDirectory(prefix="front-", dir="/tmp") as name:  # a socket's path has room for a short one
         port, folder = find_free_port(), Path(name)
-        command, tls = prepare(kind, port, nova, gateways, fail_open, folder)
+        command, tls = prepare(kind, port, nova, gateways, half_open, folder)
         with (folder / "out").open("wb") as out:
             process = subprocess.Popen(command, stdout=out, stderr=out)
         try:
@@ -131,14 +132,14 @@ def listens(port: int, process: subprocess.Popen[bytes], log: Path) -> bool:
 
 
 def prepare(
-    kind: str, port: int, nova: int, gateways: Sequence[int], fail_open: bool, folder: Path
+    kind: str, port: int, nova: int, gateways: Sequence[int], half_open: bool, folder: Path
 ) -> tuple[list[str], ssl.SSLContext]:
     """Write the configuration below ``folder``; return the command that runs it, and how a client knows the front."""
     program = shutil.which(kind, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     if program is None:
         pytest.skip(f"no {kind}: apt install {kind}")
     file, main = folder / f"shipped-{_FILES[kind].name}", folder / "main"
-    file.write_text(_fill_in(kind, port, nova, gateways, fail_open, folder))
+    file.write_text(_fill_in(kind, port, nova, gateways, half_open, folder))
     user = ""
     if os.getuid() == 0:
         user = "user root;"
@@ -167,10 +168,11 @@ def _make_certificate(folder: Path) -> ssl.SSLContext:
     return tls
 
 
-def _fill_in(kind: str, port: int, nova: int, gateways: Sequence[int], fail_open: bool, folder: Path) -> str:
+def _fill_in(kind: str, port: int, nova: int, gateways: Sequence[int], half_open: bool, folder: Path) -> str:
     text = _FILES[kind].read_text()
-    if fail_open:
-        text = _replace_once(text, "#server", "server")
+    if half_open:
+        text, count = re.subn(r"(?m)^( +)#(?=\w)", r"\1", text)
+        assert count == _HALF_OPEN_LINES[kind]
     text = _replace_once(text, _LISTEN[kind][0], _LISTEN[kind][1].format(port=port))
     for address, replacement in ((_NOVA, nova), *zip(_GATEWAYS, gateways)):
         assert address in text

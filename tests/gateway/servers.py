@@ -161,7 +161,7 @@ def wait_for_server(port: int, process: subprocess.Popen[bytes], log: Path) -> N
     def responds() -> bool:
         assert process.poll() is None, log.read_text()
         with contextlib.suppress(OSError, http.client.HTTPException):
-            send_request(port, "GET", "/healthcheck")
+            send_request(port, "GET", "/healthcheck/live")
             return True
         return False
 
@@ -193,7 +193,7 @@ def fill_in_paste_file(compute_url: str, sections: Mapping[str, Mapping[str, str
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read(PASTE)
     parser.set("DEFAULT", "compute_api", compute_url)
-    parser.set("composite:main", "/", pipeline)
+    parser.set("composite:sites", "/", pipeline)
     for section, settings in sections.items():
         for key, value in settings.items():
             parser.set(section, key, value)

@@ -13,7 +13,7 @@ from typing import Any, Callable, NamedTuple
 import pytest
 
 from tests.gateway.backend import Backend, ReceivedBytes
-from tests.gateway.client import find_free_port
+from tests.gateway.client import chunked, find_free_port
 from tests.gateway.front import FRONTS, Front, prepare, serve_front
 
 STRAIGHT = ("GET", "HEAD", "DELETE", "OPTIONS", "PATCH", "TRACE")
@@ -67,11 +67,11 @@ def read_status(response: bytes) -> bytes:
     return response[9:12]
 
 
-@pytest.mark.parametrize("fail_open", [False, True], ids=["fail closed", "fail open"])
+@pytest.mark.parametrize("half_open", [False, True], ids=["closed", "half open"])
 @pytest.mark.parametrize(("kind", "check"), [("nginx", "-t"), ("haproxy", "-c")], ids=FRONTS)
-def test_shipped_file_is_valid(kind: str, check: str, fail_open: bool) -> None:
+def test_shipped_file_is_valid(kind: str, check: str, half_open: bool) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # Nova's fixtures make others too deep for a socket's path
-        command, _ = prepare(kind, find_free_port(), 9, [9, 9], fail_open, Path(folder))
+        command, _ = prepare(kind, find_free_port(), 9, [9, 9], half_open, Path(folder))
         done = subprocess.run([*command, check], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "warn" not in (done.stdout + done.stderr).lower(), done.stderr
@@ -372,10 +372,36 @@ def test_header_does_not_override_the_method(split: Split, method: str, header: 
 
 
 @pytest.mark.parametrize("size", [114688, 114689, 900_000])
-def test_body_over_the_limit_is_left_to_the_gateway(split: Split, size: int) -> None:
-    split.front.send_raw(build_request("POST", ACTION, b"x" * size))
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_body_over_the_limit_is_refused_by_the_front(split: Split, size: int, is_chunked: bool) -> None:
+    """A gateway would answer before it has read it."""
+    request = build_request("POST", ACTION, b"x" * size)
+    if is_chunked:
+        head = build_request("POST", ACTION, b"", "Transfer-Encoding: chunked")
+        request = head + chunked([b"x" * size])
+    response = split.front.send_raw(request)
     nova, gateway = split.take_requests()
-    assert ([len(request.body) for request in gateway], nova) == ([size], [])
+    received = [len(request.body) for request in gateway]
+    if size > 114688:
+        assert (read_status(response), received, nova) == (b"413", [], [])
+    else:
+        assert (read_status(response), received, nova) == (b"200", [size], [])
+
+
+def test_long_head_and_long_body_are_passed_on_whole(split: Split) -> None:
+    headers = [f"X-Long-{number}: {'x' * 4000}" for number in range(7)]
+    split.front.send_raw(build_request("POST", ACTION, b"x" * 114688, *headers))
+    nova, gateway = split.take_requests()
+    assert ([len(request.body) for request in gateway], nova) == ([114688], [])
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "PUT"])
+@pytest.mark.parametrize(
+    "path", ["/healthcheck", "/healthcheck/live", "//healthcheck", "/%68ealthcheck", "/healthcheck/", "/healthcheck?x"]
+)
+def test_health_of_the_gateways_is_nobody_s_business(split: Split, method: str, path: str) -> None:
+    response = split.front.send_raw(build_request(method, path, b"", "Content-Length: 0"))
+    assert (read_status(response), split.take_requests()) == (b"404", ([], []))
 
 
 def test_slow_request_is_passed_on_when_it_is_complete(split: Split) -> None:

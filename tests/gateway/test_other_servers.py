@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
@@ -126,7 +127,8 @@ def test_mod_wsgi(paste_file: Path, virtualenv: Path) -> None:
     gateway.write_text(script.replace("/etc/imagefilter/gateway.ini", str(paste_file)))
     lines = directives.replace("/etc/imagefilter", str(paste_file.parent)).replace("/opt/imagefilter", str(virtualenv))
     config = paste_file.with_name("apache2.conf")
-    paste_file.parent.chmod(0o777)
+    if os.geteuid() == 0:
+        shutil.chown(paste_file.parent, "www-data", "www-data")
     config.write_text(APACHE.format(folder=paste_file.parent, port=port, lines=lines))
     process = subprocess.Popen(["apache2", "-X", "-f", str(config)], cwd=ROOT, start_new_session=True)
     try:

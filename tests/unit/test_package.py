@@ -42,6 +42,7 @@ ENTRY_POINTS = [
     "paste.app_factory gateway",
     "paste.filter_factory imagefilter",
     "paste.filter_factory main",
+    "paste.filter_factory read_body",
 ]
 
 
