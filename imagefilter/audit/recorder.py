@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
     from pycadf.event import Event
 
+# So many threads of a filter wait for the journal as long as it takes, the others a moment: if another writer was
+# stopped and has the lock, image actions fail, and threads are left for all other requests.
+_PATIENT_THREADS = 4
+_IMPATIENCE = 0.05  # seconds
+
 #: Records are its lines where no journal is configured.
 LOG = logging.getLogger("imagefilter.audit")
 
@@ -28,6 +33,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self._events = EventFactory()
+        self._patient = threading.Semaphore(_PATIENT_THREADS)
         self._lock = threading.Lock()
         self._unrecorded = 0  # records that could not be written since the last one that could
 
@@ -80,11 +86,20 @@ class Recorder:
             if policy.audit_journal is None:
                 LOG.info("%s", line.decode("ascii"))
             else:
-                writer.append(policy.audit_journal, line)
+                self._append(policy.audit_journal, line)
         except BaseException:
             with self._lock:
                 self._unrecorded += unrecorded
             raise
+
+    def _append(self, path: str, line: bytes) -> None:
+        if not self._patient.acquire(blocking=False):
+            writer.append(path, line, _IMPATIENCE)
+            return
+        try:
+            writer.append(path, line)
+        finally:
+            self._patient.release()
 
     def _count_unrecorded(self, what: str, error: Exception, policy: Policy, what_happens: str) -> None:
         with self._lock:

@@ -18,12 +18,12 @@ from typing import Any, Callable, NamedTuple
 from imagefilter.journal.files import File, Files, is_plain, parse
 from imagefilter.journal.position import Position, next_step, unread_bytes
 from imagefilter.journal.reader import Batch, Reader, find_last_line_end, read_start
-from imagefilter.journal.writer import LOCK_SECONDS
 
 LOG = logging.getLogger(__name__)
 
 _MAX_TRIES = 10
 _LOCK_WAIT = 0.01  # seconds
+_LOCK_SECONDS = 5.0  # a writer needs microseconds for its last line, unless it was stopped
 _MANY_FILES = 100  # so many are remembered before those that are gone are forgotten
 
 
@@ -207,8 +207,8 @@ class Follower:
         now = time.monotonic()
         if self._locked_since is None:
             self._locked_since = now
-        if now - self._locked_since > LOCK_SECONDS:
-            raise TimeoutError(f"a process has held the lock on a rotated {self.path} for over {LOCK_SECONDS:g} s")
+        if now - self._locked_since > _LOCK_SECONDS:
+            raise TimeoutError(f"a process has held the lock on a rotated {self.path} for over {_LOCK_SECONDS:g} s")
         time.sleep(_LOCK_WAIT)
 
     def _forget_removed_files(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,6 @@ from typing import Any, BinaryIO, Callable, NamedTuple
 
 from imagefilter.journal.files import BROKEN_GZIP, is_plain, open_file, parse
 from imagefilter.journal.history import History
-from imagefilter.journal.writer import LOCK_SECONDS
 
 #: How much of a journal's end is searched, in bytes; reading all of it with DuckDB is faster than a longer search.
 MAX_BYTES = 64 << 20
@@ -21,7 +21,10 @@ _CHUNK = 1 << 16
 _GZIP_RATIO = 10  # an unpacked file is about so many times as long
 
 # A record may come after records that are this much younger: its writer waited for the lock while others wrote.
-_LATENESS = datetime.timedelta(seconds=2 * LOCK_SECONDS)
+_LATENESS = datetime.timedelta(seconds=10)
+
+# A quote in a client's text is escaped, so this is the record's own time.
+_TIME = re.compile(rb'"eventTime": ?"([0-9T:.+-]+)"')
 
 
 class Query(NamedTuple):
@@ -86,14 +89,38 @@ def _find_parts(files: Sequence[str], query: Query, folder: str) -> list[_Part]:
         return everything
     search = _Search(query, folder)
     parts: list[_Part] = []
-    for file in reversed(files):
-        part = search.read(file)
+    unread = list(files)
+    while unread and not search.is_complete:
+        part = search.read(unread.pop())
         if part is None:
             return everything
         parts.append(part)
-        if search.is_complete:
-            break
+    # Where a clock was put back, what is older in the file may be younger in time.
+    if search.is_complete and (search.has_younger_before or _have_younger(unread, search.since)):
+        return everything
     return parts
+
+
+def _have_younger(files: Sequence[str], time: str) -> bool:
+    """Return whether one of the newest of some files, of as much as is ever searched, has a record after a time."""
+    room = MAX_BYTES
+    for file in reversed(files):
+        try:
+            with open_file(file) as stream:
+                content = stream.read(room)
+        except BROKEN_GZIP:  # DuckDB reports it
+            return True
+        if _has_younger(content, time):
+            return True
+        room -= len(content)
+        if room <= 0:
+            break
+    return False
+
+
+def _has_younger(content: bytes, time: str) -> bool:
+    limit = time.encode()
+    return any(found[1] >= limit for found in _TIME.finditer(content))
 
 
 class _Search:
@@ -104,11 +131,13 @@ class _Search:
 
     def __init__(self, query: Query, folder: str) -> None:
         self.is_complete = False
+        self.since = query.since  # no request before this time is among the newest
+        self.has_younger_before = False  # of the file that was read last, the part that is not needed has one, though
         self._query = query
         self._folder = folder  # for copies
         self._room = MAX_BYTES
         self._times: dict[str, str] = {}  # of the matching verdicts, by id: a record may be in two files
-        self._stop_before = ""
+        self._stop_before = ""  # behind a record before this time there is none that was only late
         if query.since:
             self._stop_before = _subtract_lateness(query.since)
 
@@ -151,6 +180,7 @@ class _Search:
                 continue
             if record["eventTime"] < self._stop_before:
                 self.is_complete = True
+                self.has_younger_before = self._is_younger_before(stream, start)
                 return start
             if self._query.matches(record):
                 self._add(record)
@@ -160,7 +190,13 @@ class _Search:
         self._times[record["id"]] = record["eventTime"]
         if len(self._times) == self._query.limit + 1:
             oldest = min(self._times.values())
-            self._stop_before = max(self._stop_before, _subtract_lateness(oldest))
+            self.since = max(self.since, oldest)
+            self._stop_before = _subtract_lateness(self.since)
+
+    def _is_younger_before(self, stream: BinaryIO, end: int) -> bool:
+        start = max(0, end - MAX_BYTES)
+        stream.seek(start)
+        return _has_younger(stream.read(end - start), self.since)
 
 
 def _read_backwards(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:

@@ -2,42 +2,53 @@
 
 For each record the file is opened, locked, repaired, written to, unlocked, synced and closed. So it is safe for many
 processes, for a fork, and for log rotation by renaming, and no process keeps anything between two records.
+
+Writers lock a file of their own, ``.NAME.lock``, which nobody else can open: who may read the journal could otherwise
+keep all image actions waiting (``flock -s``).
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import pwd
 import stat
 import time
+from collections.abc import Iterator
 
 #: How long a writer waits for another one, in seconds. One needs microseconds, unless it was stopped.
-LOCK_SECONDS = 5.0
+LOCK_SECONDS = 1.0
 
 _MODE = 0o640
-_FLAGS = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK  # a FIFO without a reader is an error, not a wait
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | os.O_NOFOLLOW  # a FIFO without a reader is an error, not a wait
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
 _MAX_TRIES = 5
 
 # Seconds between two attempts at the lock. 32 threads that try each 0.5 ms keep the writer itself from the processor.
 _FIRST_WAIT = 0.0005
 _LONGEST_WAIT = 0.01
 
+# Readers look for a lock on the journal itself, for microseconds; another program may hold one for as long as it likes.
+_READER_SECONDS = 0.005
 
-def append(path: str, line: bytes) -> None:
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+def append(path: str, line: bytes, patience: float = LOCK_SECONDS) -> None:
     """Append a record and wait until it is on disk.
 
     :param line: without its end.
+    :param patience: how long to wait for other writers, in seconds.
     :raises OSError: if it could not be written. Part of the line may then be in the file; the next writer ends it.
     """
     for _ in range(_MAX_TRIES):
         descriptor = _open(path)
         try:
-            _lock(descriptor)
-            _write(descriptor, path, line)
             # Unlocked before it is synced: the syncs of several writers become one to the disk.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            with _lock(path, patience):
+                _write(descriptor, path, line)
             os.fdatasync(descriptor)
             if os.fstat(descriptor).st_nlink:  # otherwise it was removed meanwhile, and the record with it
                 return
@@ -47,19 +58,15 @@ def append(path: str, line: bytes) -> None:
 
 
 def why_unusable(path: str) -> str | None:
-    """Return why this process can't keep a journal at a path, or None."""
+    """Return why this process can't keep a journal at a path, or None; nothing is created."""
     directory = os.path.dirname(path)
     if not os.path.isabs(path):
         return "it is not an absolute path"
     if not os.path.isdir(directory):
-        return f"the directory {directory} does not exist (for {_user()})"
+        return f"the directory {directory} does not exist (for {_user(os.geteuid())})"
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):  # read: to sync it
-        return f"the directory {directory} is not readable and writable by {_user()}"
-    if os.path.exists(path) and not os.path.isfile(path):
-        return f"{path} is not a regular file"
-    if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
-        return f"the file {path} is not readable and writable by {_user()}"
-    return None
+        return f"the directory {directory} is not readable and writable by {_user(os.geteuid())}"
+    return _why_unsafe(directory, os.stat(directory)) or _why_file_is_unusable(path)
 
 
 def sync_directory(path: str) -> None:
@@ -71,34 +78,107 @@ def sync_directory(path: str) -> None:
         os.close(descriptor)
 
 
+def _why_file_is_unusable(path: str) -> str | None:
+    try:
+        os.close(_open_existing(path))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM):
+            return f"the file {path} is not readable and writable by {_user(os.geteuid())}"
+        return str(error.strerror or error)
+    return None
+
+
 def _open(path: str) -> int:
     with contextlib.suppress(FileNotFoundError):
-        return os.open(path, _FLAGS)
+        return _open_existing(path)
+    _check(os.path.dirname(path), os.stat(os.path.dirname(path)))
     try:
         descriptor = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE)
     except FileExistsError:  # another process was faster
-        return os.open(path, _FLAGS)
+        return _open_existing(path)
     os.fchmod(descriptor, _MODE)  # whatever the umask: the relay's group reads it
     return descriptor
 
 
-def _lock(descriptor: int) -> None:
-    deadline = time.monotonic() + LOCK_SECONDS
+def _open_existing(path: str) -> int:
+    """Open a journal if nobody but its writers can write to it.
+
+    :raises OSError: if it is a link, or somebody else may write to it or replace it.
+    """
+    try:
+        descriptor = os.open(path, _FLAGS)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(f"{path} is a symbolic link") from error
+        if error.errno in (errno.EISDIR, errno.ENXIO):
+            raise OSError(f"{path} is not a regular file") from error
+        raise
+    try:
+        _check(path, os.fstat(descriptor))
+        _check(os.path.dirname(path), os.stat(os.path.dirname(path)))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check(path: str, status: os.stat_result) -> None:
+    reason = _why_unsafe(path, status)
+    if reason:
+        raise OSError(reason)
+
+
+def _why_unsafe(path: str, status: os.stat_result) -> str | None:
+    """Return why a journal or its directory is not the writers' alone, or None."""
+    if not stat.S_ISDIR(status.st_mode):
+        if not stat.S_ISREG(status.st_mode):
+            return f"{path} is not a regular file"
+        if status.st_nlink > 1:
+            return f"{path} has another name as well (a hard link)"
+    if status.st_uid not in (os.geteuid(), 0):
+        return f"{path} belongs to {_user(status.st_uid)}, not to {_user(os.geteuid())}"
+    if status.st_mode & _WRITABLE_BY_OTHERS:
+        return f"{path} is writable by others than its owner (mode {stat.S_IMODE(status.st_mode):o})"
+    return None
+
+
+@contextlib.contextmanager
+def _lock(path: str, patience: float) -> Iterator[None]:
+    """Hold the lock of the writers of a journal.
+
+    :raises TimeoutError: if another one holds it for too long.
+    """
+    folder, base = os.path.split(path)
+    descriptor = os.open(os.path.join(folder, f".{base}.lock"), _LOCK_FLAGS, 0o600)
+    try:
+        if not _try_lock(descriptor, patience):
+            raise TimeoutError(f"another process has held the lock for {patience:g} s")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int, patience: float) -> bool:
+    deadline = time.monotonic() + patience
     wait = _FIRST_WAIT
     while True:
         try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"another process has held the lock for {LOCK_SECONDS:g} s") from None
+                return False
+        else:
+            return True
         time.sleep(wait)
         wait = min(2 * wait, _LONGEST_WAIT)
 
 
 def _write(descriptor: int, path: str, line: bytes) -> None:
+    # For readers, who can't see the writers' own lock. Without it a line may be read late, but none is lost.
+    _try_lock(descriptor, _READER_SECONDS)
     status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(f"{path} is not a regular file")
     if not status.st_size:  # a new file
         sync_directory(path)
     elif os.pread(descriptor, 1, status.st_size - 1) != b"\n":  # cut off by a writer that died
@@ -106,10 +186,10 @@ def _write(descriptor: int, path: str, line: bytes) -> None:
     rest = memoryview(line + b"\n")
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
-def _user() -> str:
-    number = os.geteuid()
+def _user(number: int) -> str:
     try:
         return f"user {pwd.getpwuid(number).pw_name} (uid {number})"
     except KeyError:

@@ -91,7 +91,7 @@ def names_in(path: Path) -> set[str]:
 
 
 def test_a_full_disk_refuses_images_rather_than_records(tmp_path: Path) -> None:
-    with mounted(tmp_path / "disk", "size=64k") as folder:
+    with mounted(tmp_path / "disk", "size=64k,mode=700") as folder:
         served = Served(folder / "audit.jsonl", "deny")
         responses = fill_disk(served)
         assert (responses[0], responses[-1]) == (ACCEPTED, REFUSED)
@@ -101,7 +101,7 @@ def test_a_full_disk_refuses_images_rather_than_records(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_refuses_no_image_where_that_is_allowed(tmp_path: Path) -> None:
-    with mounted(tmp_path / "disk", "size=64k") as folder:
+    with mounted(tmp_path / "disk", "size=64k,mode=700") as folder:
         served = Served(folder / "audit.jsonl", "allow")
         assert set(fill_disk(served)) == {ACCEPTED}
         served.end()
@@ -109,7 +109,7 @@ def test_a_full_disk_refuses_no_image_where_that_is_allowed(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("audit_on_error", ["deny", "allow"])
 def test_a_disk_that_has_room_again(tmp_path: Path, audit_on_error: str) -> None:
-    with mounted(tmp_path / "disk", "size=64k") as folder:
+    with mounted(tmp_path / "disk", "size=64k,mode=700") as folder:
         served = Served(folder / "audit.jsonl", audit_on_error)
         fill_disk(served)
         subprocess.run(["mount", "-o", "remount,size=1m", folder], check=True)
@@ -123,7 +123,7 @@ def test_a_disk_that_has_room_again(tmp_path: Path, audit_on_error: str) -> None
 
 @on_error
 def test_a_disk_that_becomes_read_only(tmp_path: Path, audit_on_error: str, expected: tuple[int, bool]) -> None:
-    with mounted(tmp_path / "disk", "size=64k") as folder:
+    with mounted(tmp_path / "disk", "size=64k,mode=700") as folder:
         served = Served(folder / "audit.jsonl", audit_on_error)
         assert served.post("1") == ACCEPTED
         subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
@@ -135,13 +135,14 @@ def test_a_disk_that_becomes_read_only(tmp_path: Path, audit_on_error: str, expe
 
 @on_error
 def test_a_journal_that_loses_its_permission(public: Path, audit_on_error: str, expected: tuple[int, bool]) -> None:
-    public.chmod(0o777)
+    if os.geteuid() == 0:
+        os.chown(public, NOBODY, NOBODY)
     path = public / "audit.jsonl"
     served = Served(path, audit_on_error, user_id=NOBODY)
     assert served.post("1") == ACCEPTED
     path.chmod(0o000)
     assert served.post("2") == expected
-    path.chmod(0o666)
+    path.chmod(0o600)
     assert served.post("3") == ACCEPTED
     assert "Permission denied" in served.end()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,25 @@ def test_the_log_names_the_error_of_the_disk(
     )
     assert not verdict.exc_info
     assert not outcome.exc_info
+
+
+def test_few_threads_wait_for_a_stopped_writer(guarded: Journalled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others give up in a moment, so that threads are left for all that is no image action."""
+    patience: list[float] = []
+    all_are_there = threading.Barrier(9)
+
+    def wait(path: str, line: bytes, seconds: float = writer.LOCK_SECONDS) -> None:
+        patience.append(seconds)
+        all_are_there.wait(20)
+
+    monkeypatch.setattr(writer, "append", wait)
+    threads = [threading.Thread(target=guarded.post, args=({"createImage": {"name": ""}},)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    all_are_there.wait(20)
+    for thread in threads:
+        thread.join()
+    assert sorted(patience) == [0.05] * 4 + [1.0] * 4
 
 
 def test_counts_records_that_are_lost_while_others_are_written(

@@ -238,7 +238,7 @@ def test_waits_for_a_writer_in_the_middle_of_its_last_line(path: Path) -> None:
 
 
 def test_a_lock_that_is_never_released_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imagefilter.journal.follower.LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("imagefilter.journal.follower._LOCK_SECONDS", 0.05)
     write(path, 1)
     with open(path, "ab", buffering=0) as writer:
         fcntl.flock(writer, fcntl.LOCK_EX)

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -87,7 +88,7 @@ def test_a_new_file_is_never_readable_by_others(path: str, monkeypatch: pytest.M
 
     monkeypatch.setattr(os, "open", open_file)
     append(path, b"{}")
-    assert modes == [0o640]
+    assert modes == [0o640, 0o600], "the journal, and the writers' lock"
 
 
 def test_keeps_the_mode_of_an_existing_file(path: str) -> None:
@@ -124,7 +125,7 @@ def test_leaves_no_file_open(path: str) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(50):
         append(path, b"{}")
-        with pytest.raises(IsADirectoryError):
+        with pytest.raises(OSError, match="is not a regular file"):
             append(os.path.dirname(path), b"{}")
     assert len(os.listdir("/proc/self/fd")) == before
 
@@ -180,7 +181,7 @@ def test_waits_for_a_lock(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     append(path, b"1")
     clock = Clock()
     monkeypatch.setattr(writer, "time", clock)
-    with open(path, "rb") as file:
+    with open(lock_of(path), "rb") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         clock.after_seventh_sleep = lambda: fcntl.flock(file, fcntl.LOCK_UN)
         append(path, b"2")
@@ -189,17 +190,50 @@ def test_waits_for_a_lock(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_lock_that_is_never_released_is_an_error(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The API must not hang: some other program may lock the file, and a stopped process keeps its lock."""
+    """The API must not hang: a stopped process keeps its lock."""
+    append(path, b"1")
+    clock = Clock()
+    monkeypatch.setattr(writer, "time", clock)
+    with open(lock_of(path), "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        with pytest.raises(TimeoutError, match="another process has held the lock for 1 s"):
+            append(path, b"2")
+        assert 1.0 < clock.now < 1.02
+        with pytest.raises(TimeoutError, match=r"another process has held the lock for 0\.05 s"):
+            append(path, b"2", patience=0.05)
+    assert 1.05 < clock.now < 1.08
+    append(path, b"3")
+    assert read_lines(path) == [b"1", b"3"]
+
+
+@pytest.mark.parametrize("kind", [fcntl.LOCK_SH, fcntl.LOCK_EX])
+def test_a_reader_s_lock_holds_up_nobody(path: str, kind: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may read the journal may lock it: ``flock -s audit.jsonl sleep 25`` kept all image actions waiting."""
     append(path, b"1")
     clock = Clock()
     monkeypatch.setattr(writer, "time", clock)
     with open(path, "rb") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
-        with pytest.raises(TimeoutError, match="another process has held the lock for 5 s"):
-            append(path, b"2")
-    assert 5.0 < clock.now < 5.02
-    append(path, b"3")
-    assert read_lines(path) == [b"1", b"3"]
+        fcntl.flock(file, kind)
+        append(path, b"2")
+    assert clock.now < 0.01
+    assert read_lines(path) == [b"1", b"2"]
+
+
+def test_only_writers_can_open_their_lock(path: str) -> None:
+    append(path, b"1")
+    assert os.stat(lock_of(path)).st_mode & 0o777 == 0o600
+
+
+def test_a_lock_that_is_a_link_is_not_followed(path: str, tmp_path: Path) -> None:
+    lock_of(path).symlink_to(tmp_path / "other")
+    with pytest.raises(OSError, match="symbolic links"):
+        append(path, b"1")
+    assert not (tmp_path / "other").exists()
+
+
+def lock_of(path: str) -> Path:
+    """Return the file that writers lock."""
+    return Path(path).with_name(f".{Path(path).name}.lock")
 
 
 class Clock:
@@ -299,12 +333,117 @@ def test_refuses_relative_paths() -> None:
 
 
 def test_checks_what_the_effective_user_may_do(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    append(path, b"{}")
     calls: list[Any] = []
     monkeypatch.setattr(os, "access", lambda *args, **kwargs: calls.append((*args, kwargs)) or True)
     assert why_unusable(path) is None
-    read_write, effective = os.R_OK | os.W_OK, {"effective_ids": True}
-    assert calls == [(os.path.dirname(path), read_write | os.X_OK, effective), (path, read_write, effective)]
+    assert calls == [(os.path.dirname(path), os.R_OK | os.W_OK | os.X_OK, {"effective_ids": True})]
+    assert not os.path.exists(path), "nothing is created"
+
+
+# --- whether it is the writers' alone
+
+
+def make_symbolic_link(path: Path) -> None:
+    path.rename(path.with_name("other"))
+    path.symlink_to("other")
+
+
+def make_hard_link(path: Path) -> None:
+    os.link(path, path.with_name("other"))
+
+
+def give_away(path: Path) -> None:
+    os.chown(path, 65534, 65534)
+
+
+def make_writable_by_all(path: Path) -> None:
+    path.chmod(0o666)
+
+
+def make_writable_by_group(path: Path) -> None:
+    path.chmod(0o660)
+
+
+def put_in_a_shared_directory(path: Path) -> None:
+    path.parent.chmod(0o1777)
+
+
+def put_in_a_group_s_directory(path: Path) -> None:
+    path.parent.chmod(0o2770)
+
+
+def put_in_another_s_directory(path: Path) -> None:
+    os.chown(path.parent, 65534, 65534)
+
+
+UNSAFE: list[tuple[Any, str]] = [
+    (make_symbolic_link, "is a symbolic link"),
+    (make_hard_link, "has another name as well (a hard link)"),
+    (make_writable_by_all, "is writable by others than its owner (mode 666)"),
+    (make_writable_by_group, "is writable by others than its owner (mode 660)"),
+    (put_in_a_shared_directory, "is writable by others than its owner (mode 1777)"),
+    (put_in_a_group_s_directory, "is writable by others than its owner (mode 2770)"),
+    (give_away, "belongs to "),
+    (put_in_another_s_directory, "belongs to "),
+]
+
+
+@pytest.mark.parametrize(("change", "reason"), UNSAFE, ids=[change.__name__ for change, _ in UNSAFE])
+def test_a_journal_that_is_not_the_writers_alone(path: str, change: Any, reason: str) -> None:
+    """At load, and at each opening: whoever may write to a journal, or replace it, may write what he likes."""
+    append(path, b"1")
+    if reason.startswith("belongs") and os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    change(Path(path))
+    assert reason in (why_unusable(path) or "")
+    with pytest.raises(OSError, match=re.escape(reason)):
+        append(path, b"2")
+    assert b"2" not in Path(path).read_bytes()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o2775])
+def test_no_journal_is_begun_in_a_shared_directory(path: str, mode: int) -> None:
+    Path(path).parent.chmod(mode)
+    assert "is writable by others than its owner" in (why_unusable(path) or "")
+    with pytest.raises(OSError, match="is writable by others"):
+        append(path, b"1")
+    assert not os.path.exists(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users")
+def test_a_directory_with_a_group_of_its_own_lets_readers_read_and_no_more(public: Path) -> None:
+    """As the docs have it: mode 2750, so that new files get the group; its members need no other group of nova's."""
+    group, owner, reader = 54321, 65534, 54322
+    folder = public / "log"
+    folder.mkdir()
+    os.chown(folder, owner, group)
+    folder.chmod(0o2750)
+    path = folder / "audit.jsonl"
+    run_as(owner, owner, append, str(path), b"{}")
+    status = path.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (owner, group, 0o640)
+    assert run_as(reader, group, path.read_bytes) == b"{}\n"
+    for forbidden in (path.unlink, lambda: path.open("ab"), lambda: lock_of(str(path)).open("rb")):
+        assert isinstance(run_as(reader, group, forbidden), PermissionError)
+
+
+def run_as(user: int, group: int, function: Any, *args: Any) -> Any:
+    """Call a function in a child process of another user; return what it returns, or the OSError that it raises."""
+    receiver, sender = FORK.Pipe()
+
+    def call() -> None:
+        os.setgroups([])
+        os.setgid(group)
+        os.setuid(user)
+        try:
+            sender.send(function(*args))
+        except OSError as error:
+            sender.send(error)
+
+    process = FORK.Process(target=call)
+    process.start()
+    process.join()
+    return receiver.recv()
 
 
 AS_NOBODY = """
@@ -333,7 +472,8 @@ def test_names_the_user_of_a_directory_that_is_not_writable(public: Path) -> Non
 
 
 def test_names_the_user_of_a_file_that_is_not_writable(public: Path) -> None:
-    public.chmod(0o777)
+    if os.geteuid() == 0:
+        os.chown(public, 65534, 65534)
     path = public / "audit.jsonl"
     path.touch()
     path.chmod(0o444)
