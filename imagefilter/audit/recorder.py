@@ -45,8 +45,9 @@ class Recorder:
             ``enforce``: a trial hurts nobody.
         """
         policy = context.policy
-        # A bare 401 goes to the log alone, so that strangers can't fill the disk.
-        if not context.identity.has_token or verdict.rule == "token":
+        # A stranger's 401 goes to the log alone, so that strangers can't fill the disk.
+        is_bare = not context.identity.has_token or verdict.rule == "token"
+        if is_bare and not context.identity.authenticated:
             return None
         if policy.audit_journal is None and not LOG.isEnabledFor(logging.INFO):
             return None

@@ -69,7 +69,7 @@ def _find_habits(raw_options: Iterable[RawOption]) -> Iterator[str]:
 
 def _find_metadata_warnings(settings: Settings, given: Collection[str]) -> Iterator[str]:
     for key in settings.metadata_required:
-        if key in settings.metadata_reserved or key.startswith(settings.metadata_reserved_prefixes):
+        if settings.metadata_reserved.includes(key):
             yield f"metadata_required and metadata_reserved both name {key}: every request would be refused"
         if not _NOVAS_KEY.fullmatch(key):
             yield f"metadata_required names {key!r}, a key that Nova refuses: every request would be refused"
@@ -77,8 +77,7 @@ def _find_metadata_warnings(settings: Settings, given: Collection[str]) -> Itera
         yield "metadata_required names more keys than metadata_items allows: every request would be refused"
     if "metadata_items" in given and settings.metadata_items > _MOST_ITEMS:
         yield f"metadata_items = {settings.metadata_items}: above {_MOST_ITEMS} a stock Nova and Glance respond 500"
-    reserved = {key.rstrip("*") for key in settings.metadata_reserved}
-    missing = [key for key in IMAGE_FIELDS if key.rstrip("*") not in reserved]
+    missing = [key for key in IMAGE_FIELDS if not settings.metadata_reserved.includes(key.rstrip("*"))]
     if missing:
         yield f"metadata_reserved does not name these fields of the image: {', '.join(missing)}"
 

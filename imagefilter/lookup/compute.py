@@ -28,6 +28,9 @@ _FAILURE_TTL = 1  # seconds
 _STRIPES = 64
 _MAX_RESPONSE_BYTES = 65536
 
+# A longer question may itself be why the compute API failed: uWSGI's buffer for a request's head has 4 KiB.
+_ORDINARY_BYTES = 2048
+
 # Of the client's request only this goes into a question: who asks, whom, and through which server.
 _KEPT = (
     "SCRIPT_NAME",
@@ -83,11 +86,11 @@ class ComputeAPI:
         # For a caller nobody vouches for the project is the one in the URL: the compute API refuses others the answer.
         project_id = context.project_id
         if not project_id:
-            return self._ask(environ, context.action.target)
+            return self._ask(environ, context)
         with self._question_locks[hash(project_id) % _STRIPES]:
             limit = self._remembered(project_id)
             if limit is None:
-                limit = self._ask_and_remember(environ, context.action.target, project_id)
+                limit = self._ask_and_remember(environ, context, project_id)
             return limit
 
     def _remembered(self, project_id: str) -> int | None:
@@ -98,28 +101,42 @@ class ComputeAPI:
             raise LookupFailed(failure)
         return limit
 
-    def _ask_and_remember(self, environ: WSGIEnvironment, target: Target | None, project_id: str) -> int:
+    def _ask_and_remember(self, environ: WSGIEnvironment, context: RequestContext, project_id: str) -> int:
         try:
-            limit = self._ask(environ, target)
+            limit = self._ask(environ, context)
         except _ServerFailed as failure:
-            with self._cache_lock:
-                self._failures[project_id] = str(failure)
+            # A stranger chooses his project, and what his question looks like: with a token that is too long for the
+            # compute API he could make anybody's quota unknown.
+            if context.identity.authenticated:
+                with self._cache_lock:
+                    self._failures[project_id] = str(failure)
             raise
         with self._cache_lock:
             self._limits[project_id] = limit
         return limit
 
-    def _ask(self, environ: WSGIEnvironment, target: Target | None) -> int:
+    def _ask(self, environ: WSGIEnvironment, context: RequestContext) -> int:
+        target = context.action.target
         if target is None:
             raise LookupFailed("the path of the request does not say where the compute API is")
+        question = _question(environ, target)
         try:
-            response = webob.Request(_question(environ, target)).get_response(self._app)
+            return self._get_limit(question, context)
+        except _ServerFailed as failure:
+            if _length_of(question) > _ORDINARY_BYTES:
+                raise LookupFailed(str(failure)) from failure
+            raise
+
+    def _get_limit(self, question: WSGIEnvironment, context: RequestContext) -> int:
+        try:
+            response = webob.Request(question).get_response(self._app)
             body = response.body[: _MAX_RESPONSE_BYTES + 1]
         except Exception as error:
             LOG.exception("the question about a quota failed")
             raise _ServerFailed(f"the compute API failed: {type(error).__name__}") from error
-        if response.status_int == 401:
+        if response.status_int == 401 and not context.identity.authenticated:
             raise NotAuthenticated
+        # A 401 about a caller who is vouched for: the access rules of an application credential have no GET of limits.
         if 300 <= response.status_int < 500:  # because of this request: nothing to remember about its project
             raise LookupFailed(f"the compute API responded {response.status_int}")
         if response.status_int != 200:
@@ -159,6 +176,11 @@ def _question(environ: WSGIEnvironment, target: Target) -> WSGIEnvironment:
     question["HTTP_ACCEPT"] = "application/json"
     question["wsgi.input"] = io.BytesIO()
     return question
+
+
+def _length_of(question: WSGIEnvironment) -> int:
+    """Return how long the client's part of a question is, in characters."""
+    return sum(len(text) for key, text in question.items() if key.startswith(("HTTP_", "PATH_")))
 
 
 def _limit_in(body: bytes) -> int:

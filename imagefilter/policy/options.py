@@ -23,8 +23,9 @@ MODES = [
     ("off", "nothing is judged"),
 ]
 
-# glance/api/v2/images.py get_base_properties(): the image's own fields, but for name, visibility, disk_format and
-# container_format, which Nova sets itself.
+# glance/api/v2/images.py get_base_properties(): the image's own fields, but for name and visibility, which Nova sets
+# itself. It sets disk_format and container_format as well, but too late for a server that boots from a volume: iso
+# leaves a Cinder snapshot behind with each request.
 _BASE_PROPERTIES = (
     "id",
     "status",
@@ -36,6 +37,8 @@ _BASE_PROPERTIES = (
     "owner",
     "size",
     "virtual_size",
+    "disk_format",
+    "container_format",
     "created_at",
     "updated_at",
     "tags",
@@ -52,10 +55,11 @@ _BASE_PROPERTIES = (
 _RESERVED_PROPERTIES = ("deleted", "deleted_at", "os_glance_*")
 # nova/image/glance.py _create_v2(): Nova calls Glance's add-location with the client's URL. create(): a project that
 # the image is shared with. glanceclient/v2/images.py create(): removed as the store to write to.
-_INSTRUCTIONS = ("location", "instance_owner", "backend")
+#: What Nova takes for an instruction, also where it comes from the image that a server was booted from.
+INSTRUCTIONS = ("location", "instance_owner", "backend")
 
 #: Metadata keys that don't become properties of an image but something else.
-IMAGE_FIELDS = _BASE_PROPERTIES + _RESERVED_PROPERTIES + _INSTRUCTIONS
+IMAGE_FIELDS = _BASE_PROPERTIES + _RESERVED_PROPERTIES + INSTRUCTIONS
 
 #: Options that a section [imagefilter:project:<id>] may hold.
 PROJECT_OPTIONS = frozenset(
@@ -137,10 +141,13 @@ Metadata keys that a client must give to each image of ``createImage`` and ``cre
         "metadata_reserved",
         default=list(IMAGE_FIELDS),
         help="""
-Metadata keys that a client may not set; a final ``*`` matches any ending, and white space around a client's key does
-not count. The default is the image's own fields: Nova passes metadata to Glance as fields of the image, so that
-``location`` makes it fetch a URL of the client's choice, ``id`` picks the image's id, ``backend`` its store,
-``instance_owner`` a project to share it with, and most of the others end in a 500 or 403.
+Metadata keys that a client may not set; a final ``*`` matches any ending. Case, accents, and white space around a
+client's key do not count, as they do not to Glance's databases. The default is the image's own fields: Nova passes
+metadata to Glance as fields of the image, so that ``location`` makes it fetch a URL of the client's choice, ``id``
+picks the image's id, ``backend`` its store, ``instance_owner`` a project to share it with, and
+most of the others end in a 500 or 403. The same three also come from the image that a server was booted from, past the
+filter: set ``[DEFAULT] non_inheritable_image_properties = cache_in_nova, bittorrent, location, backend,
+instance_owner`` in nova.conf.
 
 Recommended in addition, since they forge where an image came from: ``instance_uuid, base_image_ref,
 user_id, backup_type``. To add them, list the default as well. Not ``image_type``: Packer and others set it.

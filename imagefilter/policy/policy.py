@@ -16,6 +16,7 @@ from imagefilter.policy.config import ConfigError, RawOption, convert, names_of,
 from imagefilter.policy.files import ConfigFiles, find_files, is_misspelt
 from imagefilter.policy.options import GROUP, OPTIONS, PROJECT_OPTIONS, PROJECT_SECTION
 from imagefilter.policy.pattern import Matches, compile_pattern
+from imagefilter.policy.reserved import ReservedKeys, build_reserved
 
 _OPTION_NAMES = names_of(OPTIONS)
 _PROJECT_ID = re.compile(r"[0-9a-f-]{1,64}")
@@ -39,8 +40,7 @@ class Settings(NamedTuple):
     name_pattern: str | None
     name_matches: Matches | None
     metadata_required: tuple[str, ...]
-    metadata_reserved: frozenset[str]
-    metadata_reserved_prefixes: tuple[str, ...]  # of those that end in *
+    metadata_reserved: ReservedKeys
     modes: Mapping[str, str]  # of every rule
     mode: str  # of rules that have none of their own
     judging: bool  # the mode of some rule is not off
@@ -151,7 +151,6 @@ def _settings(
     values: Mapping[str, Any], given: Mapping[str, RawOption], rules: Sequence[RuleFacts], errors: list[str]
 ) -> Settings:
     """Resolve the values of one project, compiled for judging."""
-    reserved = [key.strip() for key in values["metadata_reserved"]]
     _check_rule_modes(values["rule_modes"], given.get("rule_modes"), rules, errors)
     modes = _modes(values, rules)
     return Settings(
@@ -161,8 +160,7 @@ def _settings(
         name_pattern=values["name_pattern"],
         name_matches=_matches(values["name_pattern"], given.get("name_pattern"), errors),
         metadata_required=tuple(values["metadata_required"]),
-        metadata_reserved=frozenset(reserved),
-        metadata_reserved_prefixes=tuple(key[:-1] for key in reserved if key.endswith("*")),
+        metadata_reserved=build_reserved(values["metadata_reserved"]),
         modes=modes,
         mode=values["mode"],
         judging=any(mode != "off" for mode in modes.values()),

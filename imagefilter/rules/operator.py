@@ -29,12 +29,11 @@ def metadata_required(case: Case) -> Refusal | None:
 
 
 def metadata_reserved(case: Case) -> Refusal | None:
-    """Refuse metadata with one of the project's ``metadata_reserved``, white space around it ignored.
+    """Refuse metadata with one of the project's ``metadata_reserved``, see :mod:`imagefilter.policy.reserved`.
 
     Nova's own pattern lets ``"id\\n"`` through.
     """
-    reserved, prefixes = case.settings.metadata_reserved, case.settings.metadata_reserved_prefixes
-    for key in map(str.strip, case.metadata):
-        if key in reserved or key.startswith(prefixes):
-            return Refusal(f"Image metadata key '{excerpt(key)}' is reserved (metadata-reserved)")
+    for key in case.metadata:
+        if case.settings.metadata_reserved.includes(key):
+            return Refusal(f"Image metadata key '{excerpt(key.strip())}' is reserved (metadata-reserved)")
     return None

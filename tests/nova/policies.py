@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -77,7 +78,18 @@ POLICIES = (
 )
 
 # Of the keys in the grammar.
-_RESERVED_KEYS = ("location", "id", "min_ram", "instance_owner", "tags", "backend", "owner")
+# Those that the search's grammar spells.
+_RESERVED_KEYS = (
+    "location",
+    "id",
+    "min_ram",
+    "instance_owner",
+    "tags",
+    "backend",
+    "owner",
+    "disk_format",
+    "container_format",
+)
 _MAX_VALUE_BYTES = 65535
 
 
@@ -131,7 +143,13 @@ def _find_operator_objection(policy: Policy, name: str, metadata: Mapping[str, A
             return "the name's pattern"
     if "metadata_required" in policy.options and policy.options["metadata_required"] not in metadata:
         return "a missing key"
-    for key in map(str.strip, metadata):
+    for key in map(_as_a_database_compares, metadata):
         if key in _RESERVED_KEYS or key.startswith("os_glance_"):
             return "a reserved key"
     return None
+
+
+def _as_a_database_compares(key: str) -> str:
+    """Return a key without what MySQL's collations ignore: case, accents, and white space around it."""
+    letters = [letter for letter in unicodedata.normalize("NFKD", key.strip()) if not unicodedata.combining(letter)]
+    return "".join(letters).lower()

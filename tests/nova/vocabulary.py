@@ -144,6 +144,7 @@ ODD_NAMES = NAMES + NAMES + NUMBERS + ODD_VALUES
 KEYS = (
     "a", "b", "c", "os_type", "k" * 255, "k" * 256, "k" * 255 + "\n", "a/b", "a/c", "", " ", "a\n", "é", "鍵" * 255,
     "location", "id", "id\n", " owner", "min_ram", "instance_owner", "os_glance_x", "tags", "backend", "image_type",
+    "Owner", "TAGS", "\u00f3wner", "disk_format", "container_format",
     "user_id", "instance_uuid", "base_image_ref", "name", "visibility", "backup_type", "a\0", "\ud800",
 )
 VALUES = (

@@ -10,6 +10,7 @@ from paste.deploy import loadapp
 
 from imagefilter.policy.config import ConfigError, RawOption, convert, paste_location, select
 from imagefilter.policy.options import OPTIONS
+from imagefilter.policy.reserved import ReservedKeys
 from imagefilter.rules.table import load_policy
 
 
@@ -131,7 +132,7 @@ def test_an_empty_value_unsets_no_other_option() -> None:
         {"www_authenticate_uri": "", "metadata_reserved": " ", "max_body_bytes": "", "metadata_items": "5"}
     )
     assert (policy.www_authenticate_uri, policy.max_body_bytes, policy.settings.metadata_items) == (None, 114688, 5)
-    assert policy.settings.metadata_reserved == frozenset()
+    assert policy.settings.metadata_reserved == ReservedKeys(frozenset(), ())
 
 
 @pytest.mark.parametrize("text", ["false", "False", "0", "no", "off"])

@@ -1,0 +1,33 @@
+"""What a nova.conf leaves open that the filter can't see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from imagefilter.policy.files import ConfigFiles
+from imagefilter.policy.options import INSTRUCTIONS
+
+_OPTION = "non_inheritable_image_properties"
+_STOCK = "cache_in_nova, bittorrent"  # the default of Nova 25 to 34
+
+# A file that has one of these is a nova.conf.
+_NOVAS_SECTIONS = frozenset(("api_database", "glance", "placement", "neutron", "libvirt", "vnc"))
+
+
+def find_nova_warnings(paths: Iterable[str]) -> Iterator[str]:
+    """Yield what is allowed and probably not meant in those of some config files that are nova.conf."""
+    for path in paths:
+        errors: list[str] = []
+        files = ConfigFiles([path], errors)
+        if errors or _NOVAS_SECTIONS.isdisjoint(section for _, section in files.sections()):
+            continue
+        text = _STOCK
+        for raw in files.options(lambda section: section == "DEFAULT", errors):
+            if raw.name == _OPTION:
+                text = raw.text
+        missing = [key for key in INSTRUCTIONS if key not in [item.strip() for item in text.split(",")]]
+        if missing:
+            yield (
+                f"{_OPTION} in section [DEFAULT] of {path} does not name {', '.join(missing)}: snapshots get these from"
+                " the image that a server was booted from, past metadata_reserved"
+            )
