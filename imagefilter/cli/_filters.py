@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from imagefilter.journal.record import read_content
+from imagefilter.journal.record import label, read_content
 from imagefilter.request.action import ACTIONS
 from imagefilter.rules import table
 from imagefilter.rules.engine import Decision
@@ -19,8 +19,8 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 # The columns of imagefilter.journal.history that each option is compared with; one equal column is enough.
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "project": ("project_id", "project_name"),
-    "user": ("user_id", "user_name", "trustee_id"),
+    "project": ("project_id", "project_name", "project_label"),
+    "user": ("user_id", "user_name", "user_label", "trustee_id"),
     "server": ("server_id",),
     "verdict": ("verdict",),
     "rule": ("rule",),
@@ -34,8 +34,8 @@ def add_filters(parser: argparse.ArgumentParser, times: bool = True) -> None:
         forms = "24h (s, m, h, d, w) ago, a date, or a time in ISO 8601 (UTC unless it has an offset)"
         parser.add_argument("--since", metavar="TIME", type=parse_time, help=f"requests since then: {forms}")
         parser.add_argument("--until", metavar="TIME", type=parse_time, help="requests before then")
-    parser.add_argument("--project", metavar="ID|NAME", help="requests judged by the policy of this project")
-    parser.add_argument("--user", metavar="ID|NAME", help="requests of this user, also by a trust")
+    parser.add_argument("--project", metavar="ID|NAME[@DOMAIN]", help="requests judged by the policy of this project")
+    parser.add_argument("--user", metavar="ID|NAME[@DOMAIN]", help="requests of this user, also by a trust")
     parser.add_argument("--server", metavar="ID", help="requests to make an image of this server")
     parser.add_argument("--verdict", choices=VERDICTS, help="requests with this verdict")
     parser.add_argument("--rule", choices=table.rule_names(), metavar="RULE", help="requests that broke this rule")
@@ -118,8 +118,10 @@ def _read_columns(record: dict[str, Any]) -> dict[str, Any]:
         "action": content.get("action"),
         "project_id": content.get("project_id"),
         "project_name": initiator.get("project_name"),
+        "project_label": label(initiator, "project", initiator.get("project_name")),
         "user_id": initiator.get("id"),
         "user_name": initiator.get("name"),
+        "user_label": label(initiator, "user", initiator.get("name")),
         "trustee_id": initiator.get("trust", {}).get("trustee_id"),
         "server_id": record["target"].get("id"),
     }

@@ -16,7 +16,7 @@ from imagefilter.cli._output import printable
 from imagefilter.journal.files import Files
 from imagefilter.journal.follower import Follower, Line, follow
 from imagefilter.journal.left_out import describe_problem
-from imagefilter.journal.record import read_content
+from imagefilter.journal.record import label, read_content
 
 _INTERVAL = 0.25  # seconds
 
@@ -106,7 +106,7 @@ def sentence(record: dict[str, Any]) -> str:
         parts += [content["verdict"], content["rule"], content["message"]]
     parts.append(f"{content['action']} of server {record['target']['id']}")
     parts.append(f"name {content['image_name']}")
-    parts.append(f"user {initiator.get('name') or initiator['id']}")
+    parts.append(f"user {label(initiator, 'user', initiator.get('name')) or initiator['id']}")
     parts.append(f"project {content.get('project_id') or '-'}")
     parts.append(initiator.get("request_id"))
     return "  ".join(str(printable(part)) for part in parts if part)

@@ -26,7 +26,10 @@ _UNKNOWN = "count(*) FILTER (outcome = 'outcome unknown')"
 _REFUSED = "FROM requests WHERE verdict IN ('deny', 'would_deny')"
 
 # Projects of several domains may have one name.
-_PROJECT_LABEL = "coalesce(any_value(project_name) || ' (' || left(project_id, 8) || ')', project_id, 'unknown')"
+_PROJECT_LABEL = (
+    "coalesce(CASE WHEN any_value(project_name) IS NULL THEN project_id"
+    " ELSE any_value(project_label) || ' (' || left(project_id, 8) || ')' END, 'unknown')"
+)
 
 # The columns of the page's table: titles and SQL.
 _COLUMNS = {
@@ -35,8 +38,8 @@ _COLUMNS = {
     "Rule": "rule",
     "Message": "message",
     "Action": "action",
-    "Project": "coalesce(project_name, project_id, 'unknown')",
-    "User": "coalesce(user_name, user_id)",
+    "Project": "coalesce(project_label, 'unknown')",
+    "User": "user_label",
     "Server": "server_id",
     "Image name": "image_name",
     "Request id": "request_id",
@@ -49,8 +52,10 @@ _LOADED = (
     "action",
     "project_id",
     "project_name",
+    "project_label",
     "user_id",
     "user_name",
+    "user_label",
     "server_id",
     "image_name",
     "request_id",

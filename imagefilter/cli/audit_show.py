@@ -42,9 +42,12 @@ _FIELDS = (
     "metadata_type",
     "user_id",
     "user_name",
-    "user_domain",
+    "user_domain_id",
+    "user_domain_name",
     "project_id",
     "project_name",
+    "project_domain_id",
+    "project_domain_name",
     "roles",
     "authenticated",
     "trust_id",
@@ -69,6 +72,9 @@ _FIELDS = (
 )
 
 
+_MAX_NAMED = 20
+
+
 class AuditShow(StatusCommand, ShowOne):
     """Show one image action: its verdict and its outcome together.
 
@@ -91,6 +97,11 @@ class AuditShow(StatusCommand, ShowOne):
             lambda journals: _load(History(_journals.flatten(journals)), parsed_args.id, left_out),
         )
         self.status = left_out.finish()
+        # Any client can send another's request id as its global one.
+        own = [row for row in rows if parsed_args.id in _own_ids(row)]
+        if len(own) == 1 and len(rows) > 1:
+            sys.stderr.write(f"other requests that were given this as their global request id: {len(rows) - 1}\n")
+            rows = own
         if len(rows) != 1:
             sys.stderr.write(_explain_count(rows, parsed_args.id) + "\n")
             raise SystemExit(1)
@@ -106,10 +117,17 @@ def _load(history: History, any_id: str, left_out: LeftOut) -> list[tuple[Any, .
     return history.rows(f"SELECT {', '.join(_FIELDS)} FROM requests ORDER BY time")
 
 
+def _own_ids(row: tuple[Any, ...]) -> list[Any]:
+    """Return the ids that no client chose."""
+    return [row[_FIELDS.index(field)] for field in ("request_id", "image_id", "id")]
+
+
 def _explain_count(rows: Sequence[tuple[Any, ...]], any_id: str) -> str:
     if not rows:
         return f"no verdict has the id {any_id}"
     lines = [f"{len(rows)} verdicts have the id {any_id}; choose one by its own id:"]
-    for time, *_, verdict_id in rows:
+    for time, *_, verdict_id in rows[:_MAX_NAMED]:
         lines.append(f"  {verdict_id} at {time}")
+    if len(rows) > _MAX_NAMED:
+        lines.append(f"  and {len(rows) - _MAX_NAMED} others")
     return "\n".join(lines)

@@ -22,8 +22,8 @@ class _Group(NamedTuple):
 
 
 _GROUPS = {
-    "project": _Group("coalesce(project_id, 'unknown')", ("project_id", "project_name"), name="project_name"),
-    "user": _Group("user_id", ("user_id", "user_name"), name="user_name"),
+    "project": _Group("coalesce(project_id, 'unknown')", ("project_id", "project_label"), name="project_label"),
+    "user": _Group("user_id", ("user_id", "user_label"), name="user_label"),
     "server": _Group("server_id", ("server_id",)),
     "rule": _Group("coalesce(rule, 'none broken')", ("rule",)),
     "verdict": _Group("verdict"),

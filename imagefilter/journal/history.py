@@ -14,6 +14,7 @@ from typing import Any
 
 import duckdb
 
+from imagefilter.journal.columns import FIELDS, OUTCOME_COLUMNS, VERDICT_COLUMNS
 from imagefilter.journal.left_out import find_broken_gzip
 
 # More goes to disk.
@@ -22,115 +23,6 @@ _MEMORY = "600MB"
 _BATCH = 10_000
 
 _NO_VALUES: Mapping[str, Any] = MappingProxyType({})
-
-# The fields that are read of a record. DuckDB skips all others, and reads a value of another type as NULL.
-_FIELDS = """
-    id: 'VARCHAR',
-    eventType: 'VARCHAR',
-    eventTime: 'VARCHAR',
-    observer: 'STRUCT(host STRUCT(address VARCHAR))',
-    initiator: 'STRUCT(
-        id VARCHAR,
-        name VARCHAR,
-        "domain" VARCHAR,
-        authenticated BOOLEAN,
-        project_id VARCHAR,
-        project_name VARCHAR,
-        roles VARCHAR[],
-        audit_ids VARCHAR[],
-        trust STRUCT(id VARCHAR, trustee_id VARCHAR, trustor_id VARCHAR),
-        application_credential STRUCT(id VARCHAR, name VARCHAR),
-        service_user STRUCT(id VARCHAR, name VARCHAR),
-        request_id VARCHAR,
-        global_request_id VARCHAR,
-        forwarded_for VARCHAR,
-        host STRUCT(address VARCHAR, agent VARCHAR)
-    )',
-    target: 'STRUCT(id VARCHAR)',
-    attachments: 'STRUCT(content STRUCT(
-        verdict_id VARCHAR,
-        verdict VARCHAR,
-        "action" VARCHAR,
-        project_id VARCHAR,
-        rule VARCHAR,
-        message VARCHAR,
-        mode VARCHAR,
-        "limit" BIGINT,
-        usage BIGINT,
-        method VARCHAR,
-        path VARCHAR,
-        media_type VARCHAR,
-        image_name VARCHAR,
-        image_name_type VARCHAR,
-        metadata STRUCT("key" VARCHAR, "value" VARCHAR, "type" VARCHAR)[],
-        backup_type VARCHAR,
-        rotation BIGINT,
-        metadata_keys VARCHAR[],
-        metadata_count BIGINT,
-        metadata_type VARCHAR,
-        truncated STRUCT(field VARCHAR, "length" BIGINT)[],
-        status BIGINT,
-        image_id VARCHAR,
-        seconds DOUBLE,
-        error VARCHAR
-    ))[]'
-"""
-
-# Columns that come from the record of a verdict. Times are all of one form, in UTC, so they compare as texts.
-_VERDICT_COLUMNS = {
-    "time": "eventTime",
-    "verdict": "content.verdict",
-    "action": 'content."action"',
-    "project_id": "content.project_id",
-    "rule": "content.rule",
-    "refusal_status": "content.status",
-    "message": "content.message",
-    "mode": "content.mode",
-    "quota_limit": 'content."limit"',
-    "quota_usage": "content.usage",
-    "method": "content.method",
-    "path": "content.path",
-    "media_type": "content.media_type",
-    "image_name": "content.image_name",
-    "image_name_type": "content.image_name_type",
-    "backup_type": "content.backup_type",
-    "rotation": "content.rotation",
-    "metadata": "content.metadata",
-    "metadata_keys": "content.metadata_keys",
-    "metadata_count": "content.metadata_count",
-    "metadata_type": "content.metadata_type",
-    "truncated": "content.truncated",
-    "user_id": "initiator.id",
-    "user_name": "initiator.name",
-    "user_domain": 'initiator."domain"',
-    "authenticated": "initiator.authenticated",
-    "caller_project_id": "initiator.project_id",
-    "project_name": "initiator.project_name",
-    "roles": "initiator.roles",
-    "audit_ids": "initiator.audit_ids",
-    "trust_id": "initiator.trust.id",
-    "trustee_id": "initiator.trust.trustee_id",
-    "trustor_id": "initiator.trust.trustor_id",
-    "application_credential_id": "initiator.application_credential.id",
-    "application_credential_name": "initiator.application_credential.name",
-    "service_user_id": "initiator.service_user.id",
-    "service_user_name": "initiator.service_user.name",
-    "request_id": "initiator.request_id",
-    "global_request_id": "initiator.global_request_id",
-    "forwarded_for": "initiator.forwarded_for",
-    "address": "initiator.host.address",
-    "agent": "initiator.host.agent",
-    "server_id": "target.id",
-    "host": "observer.host.address",
-}
-
-# Columns that come from the record of its outcome.
-_OUTCOME_COLUMNS = {
-    "status": "content.status",
-    "image_id": "content.image_id",
-    "error": "content.error",
-    "seconds": "content.seconds",
-}
 
 # All records in the files, one a row. A line that holds no record is known by what it lacks.
 _RECORDS = """
@@ -199,10 +91,10 @@ class History:
         self._sql.execute(f"SET memory_limit = {_quote(_MEMORY)}")
         self._sql.execute(f"SET temp_directory = {_quote(self._folder.name)}")
         self._sql.execute("SET preserve_insertion_order = false")  # queries sort where it matters
-        columns = [f"{expression} AS {name}" for name, expression in _VERDICT_COLUMNS.items()]
-        columns += [f"{expression} AS {name}" for name, expression in _OUTCOME_COLUMNS.items()]
+        columns = [f"{expression} AS {name}" for name, expression in VERDICT_COLUMNS.items()]
+        columns += [f"{expression} AS {name}" for name, expression in OUTCOME_COLUMNS.items()]
         files = [_quote(glob.escape(path)) for path in paths]
-        self._sql.execute(_RECORDS.format(columns=", ".join(columns), files=", ".join(files), fields=_FIELDS))
+        self._sql.execute(_RECORDS.format(columns=", ".join(columns), files=", ".join(files), fields=FIELDS))
 
     def find_ids(self, where: str, values: Mapping[str, Any] = _NO_VALUES) -> list[str]:
         """Return the ids of the verdicts for which a condition holds, or for whose outcome it does.
@@ -223,9 +115,9 @@ class History:
         :returns: the number of torn lines, by file.
         :raises OSError: if a journal can't be read.
         """
-        loaded = ["id", "is_verdict", "torn_in", *_OUTCOME_COLUMNS]
+        loaded = ["id", "is_verdict", "torn_in", *OUTCOME_COLUMNS]
         for name in dict.fromkeys(columns):
-            if name in _VERDICT_COLUMNS:  # an outcome repeats many of them: no need to keep them twice
+            if name in VERDICT_COLUMNS:  # an outcome repeats many of them: no need to keep them twice
                 loaded.append(f"CASE WHEN is_verdict THEN {name} END AS {name}")
         condition = f"torn_in IS NOT NULL OR NOT is_verdict OR ({where})"
         self._read(

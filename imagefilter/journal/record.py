@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from typing import Any
 
 #: The name of the attachment that holds what CADF has no place for.
@@ -22,6 +23,25 @@ def read_content(record: dict[str, Any]) -> dict[str, Any]:
     except (KeyError, TypeError):
         pass
     raise ValueError("not a record of imagefilter")
+
+
+def label(initiator: Mapping[str, Any], kind: str, name: str | None) -> str | None:
+    """Return how to name a user or a project to people: with its domain, unless that is ``default``.
+
+    Names are unique within a domain. A domain's admin can make a user "admin" of his own, and nobody should take that
+    for the cloud's; nor an "admin@x" of the domain "default" for an "admin" of the domain "x".
+
+    :param kind: ``user`` or ``project``.
+    """
+    domain_id, domain_name = initiator.get(f"{kind}_domain_id"), initiator.get(f"{kind}_domain_name")
+    if not name or (domain_id == "default" and "@" not in name):
+        return name
+    domain = domain_name or domain_id
+    if not domain and "@" in name:
+        domain = "?"
+    if domain:
+        return f"{name}@{domain}"
+    return name
 
 
 def read_time(record: dict[str, Any]) -> float | None:

@@ -36,11 +36,19 @@ HOSTILE = [
 ]
 
 
+def describe_token(word: str) -> dict[str, Any]:
+    """Return what Keystone says of a delegate's token, all of whose texts are a word."""
+    trust = {"id": word, "trustee_user": {"id": word}, "trustor_user": {"id": word}}
+    return {"OS-TRUST:trust": trust, "application_credential": {"id": word, "name": word}, "audit_ids": [word]}
+
+
 @pytest.fixture
 def audit(writer: Writer, tmp_path: Path, run: Any) -> Callable[[str, str], Any]:
     """Run an audit command on a journal with hostile names, in a format."""
     for word in HOSTILE:
-        names = {"HTTP_X_USER_NAME": word, "HTTP_X_PROJECT_NAME": word, "HTTP_X_USER_DOMAIN_NAME": word}
+        names = {f"HTTP_X_{kind}_NAME": word for kind in ("USER", "PROJECT", "USER_DOMAIN", "PROJECT_DOMAIN")}
+        names.update({f"HTTP_X_{kind}_ID": word for kind in ("USER", "PROJECT", "USER_DOMAIN", "PROJECT_DOMAIN")})
+        names["keystone.token_info"] = {"token": describe_token(word)}
         names.update({"HTTP_USER_AGENT": word, "openstack.request_id": word, "openstack.global_request_id": word})
         writer.post(image(word, {word: "v"}), **names)
     config = tmp_path / "new.conf"
