@@ -28,6 +28,8 @@ from tests.nova.senders import Response, Send
 from tests.waiting import holds_within
 
 _CASTS = {"snapshot_instance": "createImage", "backup_instance": "createBackup", "shelve_instance": "shelve"}
+# Of a server that boots from a volume no image is made to shelve it.
+_CASTS["shelve_offload_instance"] = ""
 _VERSION_CONTROLLERS = (VersionsController, type(None))
 _QUOTA_METHODS = ("get_all_by_project", "get_all_by_project_and_user", "get_default_class", "get_all_class_by_name")
 _JOURNAL_BYTES = 10_000_000
@@ -83,19 +85,24 @@ class InstrumentedNova:
         :param metadata: what Nova sent.
         """
         self._read_journal()
+        properties = metadata["properties"]
+        if isinstance(properties.get("block_device_mapping"), list):
+            for mapping in properties["block_device_mapping"]:
+                mapping["snapshot_id"] = "(new each time)"
         self._images.append(
             MadeImage(
                 action="",
                 id=created["id"],
                 name=metadata["name"],
-                properties=metadata["properties"],
+                properties=properties,
                 recorded=len(self._records),
             )
         )
 
     def add_cast(self, action: str) -> None:
         """Note that the compute host is asked for the last image."""
-        self._images[-1] = self._images[-1]._replace(action=action)
+        if action:
+            self._images[-1] = self._images[-1]._replace(action=action)
 
     def add_read(self, media_type: str, body: bytes) -> None:
         """Note a body that a controller of Nova's reads."""
@@ -145,6 +152,7 @@ def _observe_nova(nova: InstrumentedNova, stack: contextlib.ExitStack) -> None:
     _replace(stack, wsgi.Resource, "get_body", lambda original: _observed_get_body(nova, original))
     for name, action in _CASTS.items():
         _replace(stack, rpcapi.ComputeAPI, name, _cast_wrapper(nova, action))
+    _replace(stack, api.API, "snapshot_volume_backed", lambda original: _observed_volume_snapshot(nova, original))
 
 
 def _observed_create(nova: InstrumentedNova, original: Any) -> Any:
@@ -182,10 +190,23 @@ def _cast_wrapper(nova: InstrumentedNova, action: str) -> Callable[[Any], Any]:
     return wrap
 
 
+def _observed_volume_snapshot(nova: InstrumentedNova, original: Any) -> Any:
+    """No host is asked for the image of a server that boots from a volume: it has no content."""
+
+    def snapshot(*args: Any, **kwargs: Any) -> Any:
+        image = original(*args, **kwargs)
+        nova.add_cast("createImage")
+        return image
+
+    return snapshot
+
+
 def _remember(server: str, stack: contextlib.ExitStack) -> None:
     known: dict[Any, Any] = {}
     _replace(stack, api.API, "get", lambda original: _remembered_server(server, known, original))
     _replace(stack, api.API, "_record_action_start", lambda _: lambda *args, **kwargs: None)
+    for name in ("event_start", "event_finish_with_failure"):  # of such an action
+        _replace(stack, objects.InstanceActionEvent, name, lambda _: classmethod(lambda *args, **kwargs: None))
     _replace(stack, objects.Instance, "save", lambda _: lambda self, *args, **kwargs: self.obj_reset_changes())
     for name in _QUOTA_METHODS:
         _replace(stack, objects.Quotas, name, lambda original: _remembered_rows(known, original))

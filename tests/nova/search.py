@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import gc
 import json
 import logging
@@ -30,7 +31,7 @@ from tests.nova.senders import Send, send_in_process
 from tests.nova.trial import Trial
 
 REGRESSIONS = Path(__file__).with_name("regressions.json")
-STATE = Path(".search.json")
+STATES = {False: Path(".search.json"), True: Path(".search-volume.json")}  # about a server on a volume?
 BATCH = 1000
 MAX_EXAMPLES = 5000  # until a seeded bug counts as missed
 
@@ -191,11 +192,11 @@ def _read_regressions() -> list[dict[str, Any]]:
     return entries
 
 
-def _search(search: Search, examples: int) -> int:
+def _search(search: Search, examples: int, saved: Path) -> int:
     """Try requests in batches, one seed for each, and save the progress after each."""
     state = {"seed": 0, "counterexamples": 0, "happened": {}}
-    if STATE.exists():
-        state = json.loads(STATE.read_text())
+    if saved.exists():
+        state = json.loads(saved.read_text())
     search.happened.update(state["happened"])
     started_at, before = time.monotonic(), search.examples
     while search.examples < examples:
@@ -205,13 +206,13 @@ def _search(search: Search, examples: int) -> int:
             state["counterexamples"] += 1
             print(f"seed {state['seed']}: {json.dumps(counterexample.to_json())}", flush=True)
         state.update(seed=state["seed"] + 1, happened=search.happened)
-        STATE.write_text(json.dumps(state, indent=1))
+        saved.write_text(json.dumps(state, indent=1))
         if state["seed"] % 10 == 0:
             rate = (search.examples - before) / (time.monotonic() - started_at)
             print(f"{search.examples} examples, {rate:.0f} a second, {state['counterexamples']} counter-examples")
     for summary, count in search.happened.most_common():
         print(f"{count:>9} {summary}")
-    print(f"{search.examples} examples, {state['counterexamples']} counter-examples (to start again, remove {STATE})")
+    print(f"{search.examples} examples, {state['counterexamples']} counter-examples (to start again, remove {saved})")
     return int(state["counterexamples"] > 0)
 
 
@@ -236,16 +237,20 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=10_000, help="in all, with those of earlier runs")
     help_text = "seed bugs in the filter instead, and count the examples until each is found"
     parser.add_argument("--seeded-bugs", type=int, metavar="SEEDS", help=help_text)
+    parser.add_argument("--volume", action="store_true", help="about a server that boots from a volume")
     args = parser.parse_args()
     cloud = Cloud()
     cloud.setUp()
     try:
-        with instrument(cloud) as nova:
+        with contextlib.ExitStack() as stack:
+            if args.volume:
+                stack.enter_context(cloud.on_volume())
+            nova = stack.enter_context(instrument(cloud))
             search = Search(nova, guard_in_process(cloud))
             gc.freeze()  # what Nova has loaded by now stays
             if args.seeded_bugs:
                 return _find_seeded_bugs(search, args.seeded_bugs)
-            return _search(search, args.examples)
+            return _search(search, args.examples, STATES[args.volume])
     finally:
         logging.disable(logging.CRITICAL)  # of what Nova logs when it ends
         cloud.doCleanups()

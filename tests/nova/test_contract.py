@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -56,6 +56,46 @@ def test_forwards(case: Case, prefix: str, cloud: Cloud) -> None:
     response = send_case(cloud, case, prefix)
     assert response.status_int == status, response.text
     assert cloud.images() == expected_images(case, status)
+
+
+NAMED = [case for case in CASES if case.status == 202 and "createImage" in (case.expected or {})]
+
+
+@pytest.fixture
+def cloud_on_volume(cloud: Cloud) -> Iterator[Cloud]:
+    """The cloud with a server that boots from a volume."""
+    with cloud.on_volume():
+        yield cloud
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.status != 202], ids=lambda case: case.id)
+def test_refuses_images_of_volumes(case: Case, cloud_on_volume: Cloud) -> None:
+    before = cloud_on_volume.snapshots()
+    response = send_case(cloud_on_volume, case, "/v2.1")
+    assert (response.status_int, cloud_on_volume.images()) == (case.status, [])
+    assert cloud_on_volume.snapshots() == before, "no snapshot of the volume is left behind"
+
+
+@pytest.mark.parametrize("case", NAMED, ids=lambda case: case.id)
+@pytest.mark.parametrize("prefix", ["/v2.1", "/v2"])
+def test_forwards_images_of_volumes(case: Case, prefix: str, cloud_on_volume: Cloud) -> None:
+    status = nova_status(case, prefix)
+    response = send_case(cloud_on_volume, case, prefix)
+    assert response.status_int == status, response.text
+    assert cloud_on_volume.images() == expected_images(case, status)
+
+
+@pytest.mark.parametrize("key", ["disk_format", "container_format", "Disk_Format"])
+def test_no_format_leaves_a_snapshot_of_a_volume_behind(key: str, cloud_on_volume: Cloud) -> None:
+    """Nova makes the snapshot first, and then Glance refuses to activate an image with disk_format=iso."""
+    before = cloud_on_volume.snapshots()
+    app = cloud_on_volume.app({})
+    document = {"createImage": {"name": "x", "metadata": {key: "iso"}}}
+    response = cloud_on_volume.post_action(app, document)
+    assert (response.status_int, cloud_on_volume.snapshots()) == (403, before)
+    assert cloud_on_volume.post_action(cloud_on_volume.bare, document).status_int in (202, 400)
+    assert cloud_on_volume.snapshots() == before + 1, "a bare Nova makes one"
+    cloud_on_volume.images()
 
 
 AS_SENT = [case for case in CASES if case.status == 202 and case.forwarded is None]

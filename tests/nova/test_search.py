@@ -35,6 +35,13 @@ def search(cloud: Cloud) -> Iterator[Search]:
 
 
 @pytest.fixture
+def search_on_volume(cloud: Cloud) -> Iterator[Search]:
+    """Search with a server that boots from a volume."""
+    with cloud.on_volume(), instrument(cloud) as nova:
+        yield Search(nova, guard_in_process(cloud))
+
+
+@pytest.fixture
 def search_over_http(cloud: Cloud) -> Iterator[Search]:
     """Search with both sides behind a real server, the filter in front of the whole of Nova, as in a gateway."""
     servers: list[Any] = []
@@ -65,6 +72,14 @@ def test_finds_no_counterexample(search: Search, seed: int) -> None:
     assert search.count("made: ") >= 8
     assert search.count("refused") >= 3
     assert search.count("the same ") >= 8
+
+
+@pytest.mark.parametrize("seed", range(100, 105))
+def test_finds_no_counterexample_on_a_volume(search_on_volume: Search, seed: int) -> None:
+    """Nova makes a Cinder snapshot, and an image without content; it can't back such a server up."""
+    assert_none(search_on_volume.run(200, seed))
+    assert search_on_volume.count("made: ") >= 3
+    assert search_on_volume.count("refused") >= 3
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple
 
 import pytest
@@ -95,6 +96,23 @@ def test_some_spellings_are_refused_whatever_they_ask_for(spelling: Spelling, at
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=IDS)
 def test_no_images_are_made_where_snapshots_are_off(spelling: Spelling, action: str, attempt: Attempt) -> None:
     assert attempt("off", spelling, action, 1).images == []
+
+
+@pytest.fixture
+def cloud_on_volume(cloud: Cloud) -> Iterator[Cloud]:
+    """The cloud with a server that boots from a volume."""
+    with cloud.on_volume():
+        yield cloud
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS, ids=IDS)
+def test_only_judged_images_of_volumes_are_made(spelling: Spelling, cloud_on_volume: Cloud) -> None:
+    app, before = cloud_on_volume.app(TWO_ITEMS), cloud_on_volume.snapshots()
+    assert send_spelling(cloud_on_volume, app, spelling, create_image(3)).images == []
+    assert cloud_on_volume.snapshots() == before, "no snapshot of the volume is left behind"
+    outcome = send_spelling(cloud_on_volume, app, spelling, create_image(2))
+    assert outcome.images in ([], images_of(create_image(2)))
+    assert outcome.is_recorded or not outcome.images
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=IDS)
