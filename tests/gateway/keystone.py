@@ -90,6 +90,29 @@ class Keystone:
         response = self.session(ADMIN).delete(f"{self.url}/auth/tokens", headers={"X-Subject-Token": token})
         assert response.status_code == 204
 
+    def trust_token(self, trustor: str, trustee: str) -> tuple[str, str]:
+        """Let a user act as another one, as Heat does; return the token, and the trust's id."""
+        trust = {
+            "trustor_user_id": self.ids[trustor],
+            "trustee_user_id": self.ids[trustee],
+            "project_id": self.ids[USERS[trustor][0]],
+            "impersonation": True,
+            "roles": [{"name": "member"}, {"name": "reader"}],
+        }
+        made = self.session(trustor).post(f"{self.url}/OS-TRUST/trusts", json={"trust": trust}).json()["trust"]
+        names = {"username": trustee, "user_domain_id": "default", "trust_id": made["id"]}
+        return Session(v3.Password(self.url, password=PASSWORD, **names)).get_token(), made["id"]
+
+    def application_credential_token(self, user: str, name: str) -> tuple[str, str]:
+        """Make an application credential; return a token by it, and its id."""
+        session = self.session(user)
+        url = f"{self.url}/users/{self.ids[user]}/application_credentials"
+        made = session.post(url, json={"application_credential": {"name": name}}).json()["application_credential"]
+        plugin = v3.ApplicationCredential(
+            self.url, application_credential_id=made["id"], application_credential_secret=made["secret"]
+        )
+        return Session(plugin).get_token(), made["id"]
+
     def expired_token(self) -> str:
         """Return a token that has just expired, from a second Keystone on the same database and keys."""
         self._write_config("short.conf", expiration=1)

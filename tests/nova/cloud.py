@@ -103,12 +103,13 @@ class Cloud(integrated_helpers._IntegratedTestBase):
             self._apps[key] = wsgi.Loader(path).load_app("osapi_compute")
         return self._apps[key]
 
-    def app_with_keystone(self, options: Mapping[str, str]) -> Any:
+    def app_with_keystone(self, options: Mapping[str, str], filter_options: Options = None) -> Any:
         """Return Nova's WSGI application with an auth_token that asks a real Keystone.
 
         :param options: of auth_token: the URL of Keystone, and its own user there.
+        :param filter_options: with these the filter is in Nova's pipelines.
         """
-        path = self.write_paste_file(None, "realauthtoken keystonecontext")
+        path = self.write_paste_file(filter_options, "realauthtoken keystonecontext")
         section = {"paste.filter_factory": "tests.nova.authentication:real_auth_token_factory"}
         section.update(options)
         path.write_text(path.read_text() + _section("filter:realauthtoken", section))
