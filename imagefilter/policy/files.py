@@ -43,6 +43,19 @@ class ConfigFiles:
             for section in sections:
                 yield path, section
 
+    def names_given(self, is_wanted: Callable[[str], bool]) -> dict[str, frozenset[tuple[str, str]]]:
+        """Return the options that each file gives in some sections: pairs of section and name.
+
+        :param is_wanted: says of a section's name whether its options are wanted.
+        """
+        given = {}
+        for path, sections in self._files.items():
+            names: set[tuple[str, str]] = set()
+            for section in filter(is_wanted, sections):
+                names.update((section, name) for name in sections[section])
+            given[path] = frozenset(names)
+        return given
+
     def options(self, is_wanted: Callable[[str], bool], errors: list[str]) -> list[RawOption]:
         """Return the options of some sections, in the order in which they are given.
 

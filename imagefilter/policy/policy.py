@@ -62,6 +62,7 @@ class Policy(NamedTuple):
     settings: Settings
     projects: Mapping[str, Settings]
     origins: Mapping[str, Mapping[str, RawOption]]  # by project ("" for all), by option: where it was given
+    names_given: Mapping[str, frozenset[tuple[str, str]]]  # by file: section and name of each option
     errors: tuple[str, ...] = ()  # that were ignored: see refuses_without_record() and load()
 
     def for_project(self, project_id: str | None) -> Settings:
@@ -98,7 +99,8 @@ def load(paste: Mapping[str, str], location: str, rules: Sequence[RuleFacts]) ->
     # The switch for emergencies: no other mistake keeps an operator from using it.
     if errors and values[""]["mode"] != "off":
         raise ConfigError(errors)
-    return _policy(values[""], settings, origins, tuple(errors))
+    policy = _policy(values[""], settings, origins, files.names_given(_is_filter_section))
+    return policy._replace(errors=tuple(errors))
 
 
 def _is_filter_section(section: str) -> bool:
@@ -172,7 +174,7 @@ def _policy(
     common: Mapping[str, Any],
     settings: dict[str, Settings],
     origins: Mapping[str, Mapping[str, RawOption]],
-    errors: tuple[str, ...],
+    names_given: Mapping[str, frozenset[tuple[str, str]]],
 ) -> Policy:
     return Policy(
         actions={name: name.encode("ascii") for name in common["actions"]},
@@ -187,7 +189,7 @@ def _policy(
         settings=settings.pop(""),
         projects=settings,
         origins=origins,
-        errors=errors,
+        names_given=names_given,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Callable, NamedTuple, Optional
 
 from imagefilter.journal import writer
+from imagefilter.policy.changes import describe_lost_options, find_emptied_files
 from imagefilter.policy.config import ConfigError
 from imagefilter.policy.files import find_files
 from imagefilter.policy.policy import Policy, Settings
@@ -83,17 +84,24 @@ class PolicyStore:
     def _reload(self, fingerprint: _Fingerprint) -> None:
         try:
             policy = self._load()
-            if _has_file_options(self.policy) and not _has_file_options(policy):
-                # A full disk and a dying editor leave an empty file behind, which would mean defaults for everything.
-                files = ", ".join(find_files(self._paste))
-                raise ConfigError([f"{files} no longer sets any option, which looks like an accident"])
+            emptied = find_emptied_files(self.policy, policy)
+            if emptied:
+                raise ConfigError(
+                    [
+                        f"{', '.join(emptied)} no longer sets any option, which looks like an accident: what was set"
+                        " holds until it sets options again, or the process is started anew"
+                    ]
+                )
         except ConfigError as error:
             LOG.error("reload failed, keeping the previous configuration: %s", error)
         else:
             if None in fingerprint or self._take_fingerprint() != fingerprint:
                 return  # it changed while it was read: the next check tries again
+            lost = list(describe_lost_options(self.policy, policy))
             self.policy = policy
             LOG.warning("the configuration was reloaded")
+            for option in lost:
+                LOG.warning("%s is gone", option)
             self.log()
         self._fingerprint = fingerprint
 
