@@ -6,15 +6,15 @@ import importlib
 import math
 import re
 import sys
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 from imagefilter.request.action import NAME_LENGTH
 
-# Ways to match a name that the standard library may have to try; 20 million take it more than a second.
-_MAX_WAYS = 20_000_000
+# Steps that the standard library may have to take for one name; 20 million take it some tenths of a second at most.
+_MAX_STEPS = 20_000_000
 
-# A repeat of more than this counts as this many: the bound is passed long before.
-_MAX_EXPONENT = 64
+# More ways than this count as this many: the bound is passed long before.
+_MANY = 1e15
 
 Matches = Callable[[str], bool]
 
@@ -69,7 +69,7 @@ def _compile_standard(pattern: str) -> Matches:
         compiled = re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"not a regular expression: {error}") from None
-    if _count_ways(parsed) > _MAX_WAYS:
+    if _measure(parsed).steps > _MAX_STEPS:
         raise ValueError(
             "it may take too long on some names: a repeat or alternatives inside a repeat, a back-reference, or too"
             " many repeats; simplify it or install google-re2"
@@ -84,32 +84,56 @@ def _parser() -> Any:
     return importlib.import_module("sre_parse")
 
 
-def _count_ways(parsed: Any) -> float:
-    """Return an upper bound of the ways in which a parsed pattern can match one text of 255 characters."""
-    return math.prod([_count_ways_of(operator, argument) for operator, argument in parsed])
+class _Cost(NamedTuple):
+    """Upper bounds of what it costs to match a part of a pattern with one text of 255 characters."""
+
+    ways: float  # in which it can match: each is tried if what comes behind it does not match
+    steps: float  # to try all of them
 
 
-def _count_ways_of(operator: Any, argument: Any) -> float:
+def _measure(parsed: Any) -> _Cost:
+    """Measure a sequence: each part is tried once for each way in which all before it can match."""
+    ways, steps = 1.0, 0.0
+    repeats = 0
+    for operator, argument in parsed:
+        part = _measure_part(operator, argument)
+        share = 1
+        if part.ways >= NAME_LENGTH:  # the lengths of n such repeats have one sum, so there are n! times fewer ways
+            repeats += 1
+            share = repeats
+        steps += ways * part.steps / share
+        ways = min(ways * part.ways / share, _MANY)
+    return _Cost(ways, steps)
+
+
+def _measure_part(operator: Any, argument: Any) -> _Cost:
     name = str(operator)
     if name.startswith("GROUPREF"):  # exponential by itself
-        return math.inf
+        return _Cost(math.inf, math.inf)
     if name.endswith("_REPEAT"):
-        return _count_ways_of_repeat(*argument)
+        return _measure_repeat(*argument)
     if name == "BRANCH":
-        return sum(_count_ways(alternative) for alternative in argument[1])
-    return math.prod([_count_ways(part) for part in _subpatterns(argument)])
+        alternatives = [_measure(alternative) for alternative in argument[1]]
+        return _Cost(sum(cost.ways for cost in alternatives), sum(cost.steps for cost in alternatives))
+    inner = [_measure(part) for part in _subpatterns(argument)]
+    return _Cost(math.prod(cost.ways for cost in inner), sum(cost.steps for cost in inner) + 1)
 
 
-def _count_ways_of_repeat(least: int, most: Any, repeated: Any) -> float:
-    inner = _count_ways(repeated)
+def _measure_repeat(least: int, most: Any, repeated: Any) -> _Cost:
+    inner = _measure(repeated)
     if most == _parser().MAXREPEAT:
-        if inner > 1:
-            return math.inf
+        if inner.ways > 1:
+            return _Cost(math.inf, math.inf)
         most = NAME_LENGTH
     most = min(int(most), NAME_LENGTH)
     numbers = most - min(least, most) + 1
-    ways: float = numbers * inner ** min(most, _MAX_EXPONENT)
-    return ways
+    deepest = _MANY
+    if most * math.log10(inner.ways) < math.log10(_MANY):
+        deepest = inner.ways**most
+    tries = float(most)
+    if inner.ways > 1:  # after each repeat, once for each way of all before it
+        tries = (deepest - 1) / (inner.ways - 1)
+    return _Cost(numbers * deepest, tries * inner.steps)
 
 
 def _subpatterns(argument: Any) -> list[Any]:

@@ -20,6 +20,13 @@ FAST = [
     "(a|b)+",
     ".*.*",
     "",
+    "[a-z]+-[a-z]+-[0-9]+-prod",
+    "(nightly|weekly|monthly)-[a-z0-9.-]+-[a-z]+-[0-9]{8}",
+    "(?:[a-z0-9]+-){0,1}[a-z]+",
+    "[A-Za-z0-9][A-Za-z0-9_.-]{0,62}",
+    "(?:a?){19}c",
+    "(?:a?){12}(?:(?:a)(?:a)){100}c",
+    "(?i)(?:a?){12}(?:[ab][ab]){100}c",
 ]
 SLOW = [
     "(a+)+",
@@ -30,9 +37,31 @@ SLOW = [
     "(x+x+)+y",
     "(a?){40}a{40}",
     ".*.*.*.*",
+    "(?:a?){24}(?:(?:a)(?:a)){100}c",
+    "(?:a?){20}(?:(?:a)(?:a)){100}c",
+    "(?:a?){24}c",
+    "(?:a|b|ab){16}(?:xx){100}",
+    "(?:a??){24}c",
+    "(?i)(?:a?){18}(?:[ab][ab]){100}c",
+    "(?:(?:a?b?){5}){5}c",
+    "(?:(?:a)(?:a|b)?){30}c",
 ]
-BACK_REFERENCES = ["(.)\\1", "(?P<n>a)(?P=n)"]  # not patterns of re2
-NAMES = ["a" * 255, "a" * 254 + "!", "x" * 254 + "!", "-" * 255, "nightly-1", "", "\ud800"]
+# Not patterns of re2.
+BACK_REFERENCES = ["(.)\\1", "(?P<n>a)(?P=n)"]
+SLOW_LOOKAROUNDS = ["(?=(?:a?){24}c)a*", "(?:a?){24}(?!c)"]
+VERY_SLOW = ["(?:(?:(?:a?){20}){20}){20}", "(?:(?:(?:a|ab){100}){100}){100}"]
+FAST_LOOKAROUNDS = ["(?!golden-).*"]
+NAMES = [
+    "a" * 255,
+    "ab" * 127,
+    "a" * 24 + "b" * 231,
+    "a" * 254 + "!",
+    "x" * 254 + "!",
+    "-" * 255,
+    "nightly-1",
+    "",
+    "\ud800",
+]
 
 
 @pytest.fixture
@@ -65,13 +94,13 @@ def assert_fast(matches: Matches) -> None:
 
 
 @pytest.mark.usefixtures("without_re2")
-@pytest.mark.parametrize("pattern", FAST)
+@pytest.mark.parametrize("pattern", FAST + FAST_LOOKAROUNDS)
 def test_the_standard_library_gets_fast_patterns(pattern: str) -> None:
     assert_fast(compile_pattern(pattern))
 
 
 @pytest.mark.usefixtures("without_re2")
-@pytest.mark.parametrize("pattern", SLOW + BACK_REFERENCES)
+@pytest.mark.parametrize("pattern", SLOW + BACK_REFERENCES + SLOW_LOOKAROUNDS + VERY_SLOW)
 def test_the_standard_library_gets_no_slow_pattern(pattern: str) -> None:
     with pytest.raises(ValueError, match="install google-re2"):
         compile_pattern(pattern)
