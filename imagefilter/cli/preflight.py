@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from imagefilter.cli import pastechain, pipelines
+from imagefilter.cli.authtoken_warnings import find_cache_warnings
+from imagefilter.cli.nova_warnings import find_nova_warnings
 from imagefilter.cli.pastefile import APPS, FILTERS, PasteFile, Section, name_of
 from imagefilter.cli.policy_warnings import NO_OPTIONS, find_warnings
 from imagefilter.gateway import options as gateway_options
@@ -72,6 +74,7 @@ def check_paste(name: str) -> Result:
     except ValueError as error:
         return Result([(path, "error", "")], [f"error: {error}"])
     result = _check_pipelines(path)
+    result.findings.extend(f"warning: {warning}" for warning in find_cache_warnings(file))
     for section, is_gateway in _find_own_sections(file):
         summary, findings = _check_section(path, section, is_gateway)
         state = "loads"
@@ -172,6 +175,7 @@ def _check_policy(paste: Mapping[str, str], location: str) -> tuple[str, list[st
         findings.append(f"{level}: {text}")
     findings += [f"warning: {warning}" for warning in find_warnings(policy)]
     findings += _find_leftovers(find_files(paste))
+    findings += [f"warning: {warning}" for warning in find_nova_warnings(find_files(paste))]
     return _summarise(policy, find_files(paste)), findings
 
 

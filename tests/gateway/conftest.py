@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,9 +11,9 @@ import pytest
 pytest.importorskip("granian", reason="no extra 'gateway' in this virtualenv")
 pytest.importorskip("waitress", reason="no extra 'nova' in this virtualenv")
 
-from tests.gateway.client import find_free_port
+from tests.gateway.memcached import serve_memcached
 from tests.gateway.nova import ServedNova, serve_wsgi
-from tests.gateway.servers import SERVERS, Gateway, GatewayFactory, serve_gateway, stop
+from tests.gateway.servers import SERVERS, Gateway, GatewayFactory, serve_gateway
 from tests.gateway.upstream import Upstream
 
 # Arguments of serve_gateway that many modules use alike.
@@ -50,20 +47,8 @@ def asking_nova(cloud: Any, keystone: Any) -> Iterator[ServedNova]:
 @pytest.fixture(scope="session")
 def memcached() -> Iterator[dict[str, str]]:
     """The options of auth_token that name its cache; without memcached nobody listens there."""
-    port = find_free_port()
-    # The advanced pool imports eventlet if that is installed (Nova brings it here, a gateway's own virtualenv has
-    # none), and then a worker of gunicorn's doesn't end before its master kills it.
-    options = {"memcached_servers": f"127.0.0.1:{port}", "memcache_use_advanced_pool": "false"}
-    program = shutil.which("memcached")
-    if program is None:
+    with serve_memcached() as options:
         yield options
-        return
-    command = [program, "-l", "127.0.0.1", "-p", str(port)]
-    if os.getuid() == 0:
-        command += ["-u", "root"]
-    process = subprocess.Popen(command)
-    yield options
-    stop(process)
 
 
 @pytest.fixture(scope="session")

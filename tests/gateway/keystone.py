@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +103,16 @@ class Keystone:
         names = {"username": trustee, "user_domain_id": "default", "trust_id": made["id"]}
         return Session(v3.Password(self.url, password=PASSWORD, **names)).get_token(), made["id"]
 
-    def application_credential_token(self, user: str, name: str) -> tuple[str, str]:
-        """Make an application credential; return a token by it, and its id."""
+    def application_credential_token(
+        self, user: str, name: str, access_rules: Sequence[Mapping[str, str]] = ()
+    ) -> tuple[str, str]:
+        """Make an application credential, with access rules if there are any; return a token by it, and its id."""
         session = self.session(user)
         url = f"{self.url}/users/{self.ids[user]}/application_credentials"
-        made = session.post(url, json={"application_credential": {"name": name}}).json()["application_credential"]
+        wanted: dict[str, Any] = {"name": name}
+        if access_rules:
+            wanted["access_rules"] = list(access_rules)
+        made = session.post(url, json={"application_credential": wanted}).json()["application_credential"]
         plugin = v3.ApplicationCredential(
             self.url, application_credential_id=made["id"], application_credential_secret=made["secret"]
         )

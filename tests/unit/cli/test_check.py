@@ -122,6 +122,58 @@ def test_no_pipeline_hides_no_error_of_a_section(paste: Any, run: Any) -> None:
     assert "unknown option 'compute_ulr'" in check.err
 
 
+AUTHTOKEN = "[filter:tokens]\npaste.filter_factory = keystonemiddleware.auth_token:filter_factory\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "warnings"),
+    [
+        ("", []),
+        ("memcached_servers = ", []),
+        ("memcached_servers = unix:/run/m.sock\nmemcache_security_strategy = ENCRYPT\nmemcache_secret_key = x", []),
+        ("memcached_servers = unix:/run/m.sock", ["memcache_security_strategy is not ENCRYPT"]),
+        (
+            "memcached_servers = unix:/m.sock\nmemcache_security_strategy = encrypt\nmemcache_secret_key = change-me",
+            ["memcache_secret_key is not set to a secret of yours"],
+        ),
+        (
+            "memcached_servers = 127.0.0.1:11211, unix:/run/m.sock\nmemcache_security_strategy = MAC",
+            ["memcached_servers = 127.0.0.1:11211: whoever", "memcache_security_strategy is not ENCRYPT"],
+        ),
+    ],
+)
+def test_a_token_cache_that_lets_others_in(paste: Any, options: str, warnings: list[str], run: Any) -> None:
+    path = paste()
+    path.write_text(f"{path.read_text()}\n{AUTHTOKEN}{options}\n")
+    check = run("check", "--paste", path)
+    found = [line for line in check.err.splitlines() if "memcache" in line]
+    assert len(found) == len(warnings)
+    for line, beginning in zip(found, warnings):
+        assert line.startswith(f"warning: {beginning}")
+        assert line.endswith(f"(section [filter:tokens] of {path})")
+
+
+NOVA_CONF = "[DEFAULT]\n{line}\n[glance]\n[imagefilter]\nmetadata_items = 5\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "missing"),
+    [
+        ("", "location, instance_owner, backend"),
+        ("non_inheritable_image_properties = cache_in_nova, location", "instance_owner, backend"),
+        ("non_inheritable_image_properties = location,backend , instance_owner", ""),
+    ],
+)
+def test_what_a_base_image_hands_on_in_nova_conf(paste: Any, config: Path, line: str, missing: str, run: Any) -> None:
+    config.write_text(NOVA_CONF.format(line=line))
+    err = run("check", "--paste", paste(f"oslo_config_file = {config}")).err
+    expected = f"warning: non_inheritable_image_properties in section [DEFAULT] of {config} does not name {missing}: "
+    assert (expected in err) == bool(missing)
+    assert ("non_inheritable" in err) == bool(missing)
+    config.write_text("[imagefilter]\nmetadata_items = 5\n")
+    assert "non_inheritable" not in run("check", "--paste", paste(f"oslo_config_file = {config}")).err, "no nova.conf"
+
+
 def test_config_and_paste_file_together(paste: Any, config: Path, run: Any) -> None:
     config.write_text("[imagefilter]\nmetadata_items = x\n")
     check = run("check", config, "--paste", paste("mode = x"))
