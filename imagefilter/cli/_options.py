@@ -48,6 +48,18 @@ def add_quota(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_limit(parser: argparse.ArgumentParser, default: int = 50) -> None:
+    """Add ``--limit``."""
+    help_text = f"list the newest N (default: {default}); 0 lists all"
+    parser.add_argument("--limit", metavar="N", type=_parse_limit, default=default, help=help_text)
+
+
+def _parse_limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of rows; 0 lists all")
+    return int(text)
+
+
 class FixedLookups(NamedTuple):
     """Lookups for :mod:`imagefilter.rules` that return what the operator gave on the command line."""
 

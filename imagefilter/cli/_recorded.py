@@ -36,10 +36,11 @@ COLUMNS = (
     "metadata_type",
     "truncated",
     "user_id",
+    "user_label",
     "authenticated",
     "caller_project_id",
     "project_id",
-    "project_name",
+    "project_label",
     "roles",
 )
 

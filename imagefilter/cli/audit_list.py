@@ -9,7 +9,7 @@ from typing import Any
 from imagefilter.cli import _journals
 from imagefilter.cli._base import StatusLister
 from imagefilter.cli._filters import Filters, add_filters
-from imagefilter.cli._options import add_config, add_journal
+from imagefilter.cli._options import add_config, add_journal, add_limit
 from imagefilter.cli._output import printable_rows
 from imagefilter.journal.tail import Query, read_newest
 
@@ -64,9 +64,7 @@ class AuditList(StatusLister):
         add_config(parser)
         add_journal(parser)
         add_filters(parser)
-        parser.add_argument(
-            "--limit", metavar="N", type=int, default=50, help="list the newest N (default: 50); 0 lists all"
-        )
+        add_limit(parser)
         parser.add_argument("--long", action="store_true", help="add columns: message, ids, address, host")
         return parser
 

@@ -13,7 +13,8 @@ pytest.importorskip("duckdb")
 
 from imagefilter.cli._options import FixedLookups
 from imagefilter.cli._recorded import COLUMNS
-from imagefilter.cli.audit_replay import Replayed, iterate, replay
+from imagefilter.cli._replay_summary import Replayed
+from imagefilter.cli.audit_replay import iterate, replay
 from imagefilter.journal.history import History
 from imagefilter.journal.record import read_content
 from imagefilter.rules.table import load_policy
@@ -146,16 +147,55 @@ def test_lists_what_would_be_judged_differently(writer: Writer, run_replay: Any)
         ("mine", "allow", "deny (name-pattern)"),
         ("many", "deny (metadata-quota)", "deny (name-pattern)"),
     ]
-    assert "4 requests replayed, 2 would be judged differently\n" in replayed.err
-    assert "  1: allow -> deny (name-pattern)\n" in replayed.err
-    assumption = "metadata-value was not judged again in 3, and assumed to hold: what it reads was not recorded"
-    assert assumption in replayed.err
+    assert replayed.err.splitlines() == [
+        "newly refused: 1 request of 1 user in 1 project",
+        "newly allowed: 0 requests",
+        "judged otherwise: 1 request of 1 user in 1 project",
+        "unchanged: 2 requests of 1 user in 1 project",
+        "uncertain: 0 requests; not recorded, or truncated: metadata-value in 3, assumed to hold",
+    ]
 
 
 def test_lists_nothing_if_no_verdict_differs(writer: Writer, run_replay: Any) -> None:
     replayed = run_replay(writer.path, "metadata_items = 6")
     assert (replayed.status, replayed.rows) == (0, [])
-    assert "4 requests replayed, 0 would be judged differently\n" in replayed.err
+    assert replayed.err.startswith("newly refused: 0 requests\nnewly allowed: 0 requests\nunchanged: 4 requests of ")
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [
+        ("user", [("alice", 2, 0, 0, 1, 0), ("bob@acme", 1, 0, 0, 0, 0), ("carol", 0, 1, 0, 0, 0)]),
+        ("project", [("6f70-name", 3, 1, 0, 1, 0)]),
+        ("rule", [("name-pattern", 3, 0, 0, 0, 0), ("metadata-quota", 0, 1, 0, 0, 0), ("none broken", 0, 0, 0, 1, 0)]),
+    ],
+)
+def test_counts_who_would_be_refused(by: str, expected: list[Any], tmp_path: Path, run_replay: Any) -> None:
+    writer = Writer(tmp_path / "audit.jsonl", metadata_items="5")
+    for name in ("mine", "yours", "nightly-1"):
+        writer.post(image(name))
+    writer.post(image("ours"), user="bob", HTTP_X_USER_DOMAIN_ID="a1", HTTP_X_USER_DOMAIN_NAME="acme")
+    writer.post(image("many-1", items(9)), user="carol")
+    policy = "name_pattern = [a-z]+-[0-9]+\nmetadata_items = 10"
+    replayed = run_replay(writer.path, policy, "--by", by)
+    assert [tuple(row.values()) for row in replayed.rows] == expected
+    assert replayed.err.startswith("newly refused: 3 requests of 2 users in 1 project\nnewly allowed: 1 request of ")
+    cut = run_replay(writer.path, policy, "--by", by, "--limit", 1)
+    assert [tuple(row.values()) for row in cut.rows] == expected[:1]
+
+
+def test_a_limit_lists_the_newest(writer: Writer, run_replay: Any) -> None:
+    replayed = run_replay(writer.path, "snapshots_enabled = no", "--limit", 2)
+    assert [row["Image Name"] for row in replayed.rows] == ["many", "weekly-1"]
+    assert "listed 2 of 4 (--limit 0 lists all)\n" in replayed.err
+    assert len(run_replay(writer.path, "snapshots_enabled = no", "--limit", 0).rows) == 4
+
+
+@pytest.mark.parametrize("limit", ["-1", "x", "1.5", ""])
+def test_a_limit_is_a_number(limit: str, writer: Writer, run_replay: Any) -> None:
+    replayed = run_replay(writer.path, "snapshots_enabled = no", f"--limit={limit}")
+    assert replayed.status == 2
+    assert f"'{limit}' is not a whole number of rows; 0 lists all" in replayed.err
 
 
 def test_lists_actions_that_are_no_longer_judged(writer: Writer, run_replay: Any) -> None:
@@ -191,9 +231,9 @@ def test_reports_uncertain_verdicts(tmp_path: Path, run_replay: Any) -> None:
     writer.post(image("b", {"k": "v"}))
     replayed = run_replay(writer.path, "metadata_required = k")
     assert replayed.rows == []
-    assert "2 requests replayed, 0 would be judged differently\n" in replayed.err
-    assert "2 are uncertain: a rule that may decide reads what was not recorded\n" in replayed.err
-    assert "metadata-required was not judged again in 2" in replayed.err
+    assert "newly refused: 0 requests\n" in replayed.err
+    assert "uncertain: 2 requests; not recorded, or truncated: " in replayed.err
+    assert "metadata-required in 2" in replayed.err
 
 
 def test_a_truncated_name_keeps_its_length(tmp_path: Path, run_replay: Any) -> None:
@@ -201,7 +241,7 @@ def test_a_truncated_name_keeps_its_length(tmp_path: Path, run_replay: Any) -> N
     writer.post(image("n" * 256))
     replayed = run_replay(writer.path, "name_pattern = n+")
     assert [row["Now"] for row in replayed.rows] == ["deny (name-format)"]
-    assert "name-pattern was not judged again in 1: what it reads was not recorded, or truncated" in replayed.err
+    assert "not recorded, or truncated: name-pattern in 1" in replayed.err
 
 
 def test_a_truncated_path_is_not_judged_again(tmp_path: Path, run_replay: Any) -> None:
@@ -209,8 +249,7 @@ def test_a_truncated_path_is_not_judged_again(tmp_path: Path, run_replay: Any) -
     writer.post({"shelve": None}, target=f"/v2.1/servers/{'s' * 300}/action")
     replayed = run_replay(writer.path, "actions = shelve")
     assert replayed.rows == []
-    assert "1 are uncertain" in replayed.err
-    assert "server was not judged again in 1" in replayed.err
+    assert "uncertain: 1 request; not recorded, or truncated: project-id in 1; project in 1; server in 1\n" in replayed.err
 
 
 def test_reports_a_bad_policy_before_it_reads_anything(tmp_path: Path, run_replay: Any) -> None:
