@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import re
+import zoneinfo
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,12 +32,16 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
 def add_filters(parser: argparse.ArgumentParser, times: bool = True) -> None:
     """Add the options that choose requests."""
     if times:
-        forms = "24h (s, m, h, d, w) ago, a date, or a time in ISO 8601 (UTC unless it has an offset)"
+        forms = (
+            "24h (s, m, h, d, w) ago, a date, or a time in ISO 8601; UTC unless a zone follows: +02:00, Europe/Paris"
+        )
         parser.add_argument("--since", metavar="TIME", type=parse_time, help=f"requests since then: {forms}")
         parser.add_argument("--until", metavar="TIME", type=parse_time, help="requests before then")
+        parser.add_argument("--image-id", metavar="ID", help="the request that made this image")
     parser.add_argument("--project", metavar="ID|NAME[@DOMAIN]", help="requests judged by the policy of this project")
     parser.add_argument("--user", metavar="ID|NAME[@DOMAIN]", help="requests of this user, also by a trust")
     parser.add_argument("--server", metavar="ID", help="requests to make an image of this server")
+    parser.add_argument("--image", metavar="NAME", help="requests for images of this name; a * stands for any text")
     parser.add_argument("--verdict", choices=VERDICTS, help="requests with this verdict")
     parser.add_argument("--rule", choices=table.rule_names(), metavar="RULE", help="requests that broke this rule")
     parser.add_argument("--action", choices=ACTIONS, help="requests for this action")
@@ -48,18 +53,39 @@ def parse_time(text: str) -> str:
     :param text: how long ago it was, or a time in ISO 8601.
     """
     text = text.strip()
-    ago = re.fullmatch(r"(\d{1,6})([smhdw])", text)
     try:
-        if ago:
-            number, unit = ago.groups()
-            time = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(**{_UNITS[unit]: int(number)})
-        else:
-            time = datetime.datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a time: try 24h, 2026-11-24 or 2026-11-24T13:30") from None
+        time = _parse_ago(text) or _parse_zoned(text)
+        return time.astimezone(datetime.timezone.utc).isoformat(timespec="microseconds")
+    except (ValueError, OverflowError, LookupError, OSError):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not a time: try 24h, 2026-11-24, 2026-11-24T13:30+01:00 or '2026-11-24 13:30 Europe/Paris'"
+        ) from None
+
+
+def _parse_ago(text: str) -> datetime.datetime | None:
+    ago = re.fullmatch(r"(\d{1,6})([smhdw])", text)
+    if ago is None:
+        return None
+    number, unit = ago.groups()
+    return datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(**{_UNITS[unit]: int(number)})
+
+
+def _parse_zoned(text: str) -> datetime.datetime:
+    """Return a time in ISO 8601, in the zone whose name follows it, if there is one.
+
+    :raises ValueError: if it is no time.
+    :raises LookupError: if there is no such zone.
+    """
+    zone: datetime.tzinfo = datetime.timezone.utc
+    named = re.fullmatch(r"(.+) ([A-Z]\w*(?:/[\w/+-]+)?)", text)
+    if named:
+        text, zone = named[1], zoneinfo.ZoneInfo(named[2])
+    time = datetime.datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))
     if time.tzinfo is None:
-        time = time.replace(tzinfo=datetime.timezone.utc)
-    return time.astimezone(datetime.timezone.utc).isoformat(timespec="microseconds")
+        return time.replace(tzinfo=zone)
+    if named:
+        raise ValueError("an offset and a zone")
+    return time
 
 
 class Filters:
@@ -73,6 +99,8 @@ class Filters:
             text = getattr(args, name)
             if text:
                 self._texts[name] = text
+        self._image: str = args.image or ""
+        self._image_id: str = getattr(args, "image_id", None) or ""
 
     def condition(self) -> tuple[str, dict[str, str]]:
         """Return an SQL condition on the columns of :mod:`imagefilter.journal.history`, and its values."""
@@ -87,6 +115,12 @@ class Filters:
         for name in self._texts:
             alternatives = " OR ".join(f"{column} = ${name}" for column in _COLUMNS[name])
             terms.append(f"({alternatives})")
+        if self._image:
+            terms.append("image_name LIKE $image ESCAPE '!'")
+            values["image"] = re.sub("([!%_])", r"!\1", self._image).replace("*", "%")
+        if self._image_id:  # it is in the outcome alone
+            terms.append("id IN (SELECT id FROM records WHERE image_id = $image_id)")
+            values["image_id"] = self._image_id
         return " AND ".join(terms) or "true", values
 
     def match(self, record: dict[str, Any]) -> bool:
@@ -99,7 +133,15 @@ class Filters:
             return False
         if self.until and columns["time"] >= self.until:
             return False
+        if self._image and not _is_like(columns["image_name"], self._image):
+            return False
         return all(_has_text(columns, name, text) for name, text in self._texts.items())
+
+
+def _is_like(name: str | None, wanted: str) -> bool:
+    """Return whether a name is like another one, in which a ``*`` stands for any text."""
+    pattern = ".*".join(re.escape(part) for part in wanted.split("*"))
+    return name is not None and re.fullmatch(pattern, name, re.DOTALL) is not None
 
 
 def _has_text(columns: Mapping[str, Any], option: str, text: str) -> bool:
@@ -124,4 +166,5 @@ def _read_columns(record: dict[str, Any]) -> dict[str, Any]:
         "user_label": label(initiator, "user", initiator.get("name")),
         "trustee_id": initiator.get("trust", {}).get("trustee_id"),
         "server_id": record["target"].get("id"),
+        "image_name": content.get("image_name"),
     }

@@ -86,6 +86,9 @@ class AuditList(StatusLister):
 def _build_query(args: argparse.Namespace, select: list[str]) -> Query:
     filters = Filters(args)
     where, values = filters.condition()
+    limit = args.limit
+    if args.image_id:  # which a verdict does not have: everything has to be read
+        limit = 0
     return Query(
         select=select,
         columns=_LOADED,
@@ -93,5 +96,5 @@ def _build_query(args: argparse.Namespace, select: list[str]) -> Query:
         values=values,
         matches=filters.match,
         since=filters.since,
-        limit=args.limit,
+        limit=limit,
     )

@@ -15,7 +15,7 @@ pytest.importorskip("duckdb")
 from imagefilter.cli._filters import parse_time
 from tests.cases import PROJECT, SERVER, image
 from tests.unit.cli.conftest import OTHER_PROJECT
-from tests.unit.journal_fixtures import Writer
+from tests.unit.journal_fixtures import Accepting, Writer
 
 Rows = list[dict[str, Any]]
 
@@ -68,6 +68,16 @@ def test_lists_verdicts_and_outcomes(writer: Writer, ids: dict[str, str], list_r
         (["--until", "1h"], []),
         (["--since", "2100-01-01"], []),
         (["--until", "2100-01-01T00:00:00+02:00", "--action", "shelve"], ["shelve"]),
+        (["--until", "2100-01-01 00:00 Europe/Paris", "--action", "shelve"], ["shelve"]),
+        (["--image", "good"], ["good"]),
+        (["--image", "goo"], []),
+        (["--image", "*oo*"], ["good"]),
+        (["--image", "w*"], ["warned", "backup"]),
+        (["--image", "*"], ["good", "refused", "warned", "backup"]),
+        (["--image", "%"], []),
+        (["--image", "g__d"], []),
+        (["--image", "w*", "--user", "bob"], ["backup"]),
+        (["--image-id", "no-such-image"], []),
         (["--limit", "1"], ["unreadable"]),
         (["--limit", "1", "--user", "bob"], ["backup"]),
         (["--limit", "0", "--verdict", "allow"], ["good", "backup", "shelve"]),
@@ -79,7 +89,43 @@ def test_filters(writer: Writer, ids: dict[str, str], args: list[str], expected:
     assert [row["Request ID"] for row in rows] == [ids[name] for name in expected]
 
 
-@pytest.mark.parametrize("text", ["yesterday", "5", "24", "2026-13-01", "99999999999h", "999999w", ""])
+@pytest.mark.parametrize("name", ["a b", "50%_off!", "x" * 300, "ü*", "[a-z]", "new\nline", "a\\b"])
+def test_finds_each_name_by_itself(name: str, writer: Writer, list_rows: Any) -> None:
+    """By SQL and by Python alike: the newest are looked for in the records."""
+    writer = Writer(writer.path.with_name("other.jsonl"), mode="off")
+    request = writer.post(image(name))
+    writer.post(image("other"))
+    for limit in ("0", "5"):
+        rows = list_rows("--journal", writer.path, "--image", name[:255], "--limit", limit)
+        assert [row["Request ID"] for row in rows] == [request]
+
+
+def test_finds_an_image_by_its_id(tmp_path: Path, list_rows: Any) -> None:
+    image_id = "155d900f-4e14-4e4c-a73d-069cbf4541e6"
+    location = f"http://glance/images/{image_id}"
+    writer = Writer(tmp_path / "audit.jsonl", compute=Accepting(Location=location))
+    request = writer.post(image("mine"))
+    other = Writer(writer.path)
+    for _ in range(3):
+        other.post(image("other"))
+    rows = list_rows("--journal", writer.path, "--image-id", image_id, "--limit", "1")
+    assert [row["Request ID"] for row in rows] == [request]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "yesterday",
+        "2026-11-24 13:30 Mars/Base",
+        "2026-11-24T13:30+01:00 Europe/Paris",
+        "5",
+        "24",
+        "2026-13-01",
+        "99999999999h",
+        "999999w",
+        "",
+    ],
+)
 def test_refuses_what_is_not_a_time(writer: Writer, text: str, run: Any) -> None:
     listed = run("audit", "list", "--journal", writer.path, "--since", text)
     assert listed.status == 2
@@ -87,6 +133,8 @@ def test_refuses_what_is_not_a_time(writer: Writer, text: str, run: Any) -> None
 
 
 def test_times_have_the_form_of_records() -> None:
+    assert parse_time("2026-07-24 13:30 Europe/Paris") == "2026-07-24T11:30:00.000000+00:00"
+    assert parse_time("2026-11-24 Europe/Paris") == "2026-11-23T23:00:00.000000+00:00"
     assert parse_time("2026-11-24") == "2026-11-24T00:00:00.000000+00:00"
     assert parse_time("2026-11-24T13:30:00+02:00") == "2026-11-24T11:30:00.000000+00:00"
     assert parse_time("2026-11-24T13:30:00Z") == "2026-11-24T13:30:00.000000+00:00"
