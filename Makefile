@@ -22,6 +22,7 @@ help:
 	@echo "make test   all tests: unit tests on every Python found, then everything with a real Nova"
 	@echo "make test-nova NOVA=32.2.1   the tests with a real Nova, of that release (make test-novas: of each from 25 to 34)"
 	@echo "make mutants   mutation tests of the modules that decide; takes hours"
+	@echo "make demo CONFIG=my.conf  the same Nova with your own policy, reloaded live, and each record as it is written"
 	@echo "make lint   ruff and mypy"
 	@echo "make generate  the sample config, and the parts of the pages that derive from the code"
 	@echo "make bench  what the filter costs a request, beside others (AGAINST=folder: beside the one in another checkout)"
@@ -31,7 +32,7 @@ help:
 	@echo "make clean  remove what these set up"
 
 demo: .venv/ready
-	@$(BIN)/python -W ignore -m tests.nova.demo --port $(PORT) $(ARGS)
+	@$(BIN)/python -W ignore -m tests.nova.demo --port $(PORT) $(if $(CONFIG),--config '$(CONFIG)') $(ARGS)
 
 gateway: .venv/ready
 	@$(BIN)/python -W ignore -m tests.gateway.first_try --port $(PORT) --compute-url '$(COMPUTE_URL)'

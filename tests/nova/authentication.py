@@ -23,6 +23,7 @@ VENDOR_AUTH = "vendorauth"
 
 TOKENS = {  # token: (user, project, roles)
     "member": ("alice", PROJECT, ["reader", "member"]),
+    "backup": ("night", PROJECT, ["reader", "member", "backup"]),
     "reader": ("rita", PROJECT, ["reader"]),
     "admin": ("root", PROJECT, ["reader", "member", "admin"]),
     "other": ("bob", OTHER_PROJECT, ["reader", "member"]),

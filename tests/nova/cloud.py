@@ -12,6 +12,7 @@ import contextlib
 import copy
 import json
 import os
+import shutil
 import sys
 import tempfile
 import warnings
@@ -67,6 +68,7 @@ class Cloud(integrated_helpers._IntegratedTestBase):
 
     def setUp(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="imagefilter-nova-"))
+        self.addCleanup(shutil.rmtree, self.folder)
         self.journal = self.folder / "audit.jsonl"
         self._journal_position = 0  # up to which records() has read
         self._apps: dict[str, Any] = {}
@@ -177,13 +179,14 @@ class Cloud(integrated_helpers._IntegratedTestBase):
             os.truncate(self.journal, 0)
             self._journal_position = 0
 
-    def new_server(self, members: Mapping[str, Any] | None = None) -> str:
+    def new_server(self, members: Mapping[str, Any] | None = None, token: str = "member") -> str:
         """Boot a server and wait until it is ACTIVE; return its id.
 
         :param members: of the document, in place of its own.
+        :param token: of the project that gets it.
         """
         server = {"name": "web-1", "imageRef": IMAGE, "flavorRef": "1", "networks": "none", **(members or {})}
-        headers = {"X-Auth-Token": "member", **microversion("2.37")}
+        headers = {"X-Auth-Token": token, **microversion("2.37")}
         response = send(self.bare, "POST", "/v2.1/servers", {"server": server}, headers)
         assert response.status_int == 202, response.text
         server_id: str = response.json["server"]["id"]

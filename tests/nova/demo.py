@@ -115,7 +115,11 @@ def main() -> int:
     parser.add_argument(
         "--once", action="store_true", help="end after the tour: 0 if all went as expected, otherwise 1"
     )
+    help_text = "try this policy instead of the tour (make demo CONFIG=my.conf)"
+    parser.add_argument("--config", metavar="FILE", default="", help=help_text)
     args = parser.parse_args()
+    if args.config and report_errors(args.config):
+        return 2
     error = find_port_error(args.port)
     if error:
         write(f"demo: can't serve on 127.0.0.1:{args.port}: {error}. Try make demo PORT=8784")
@@ -128,10 +132,22 @@ def main() -> int:
     cloud.setUp()
     try:
         write(f"Nova is up after {time.monotonic() - started_at:.1f} s.")
+        if args.config:
+            return serve_policy(cloud, args.port, args.config)
         return serve(cloud, args.port, args.once)
     finally:
         logging.disable(logging.CRITICAL)  # of what Nova logs when it ends
         cloud.doCleanups()
+
+
+def report_errors(config: str) -> int:
+    """Print what is wrong with a policy; return how many errors there are."""
+    from tests.nova import demo_policy
+
+    errors = demo_policy.read_errors(config)
+    for error in errors:
+        write(f"error: {error}")
+    return len(errors)
 
 
 def find_port_error(port: int) -> str:
@@ -145,6 +161,24 @@ def find_port_error(port: int) -> str:
         except OSError as error:
             return str(error.strerror)
     return ""
+
+
+def serve_policy(cloud: Any, port: int, config: str) -> int:
+    """Serve Nova with a filter that judges by the operator's own policy; return the exit status."""
+    import waitress
+
+    from tests.nova import demo_policy
+
+    demo_policy.show_log(write)
+    servers = demo_policy.create_servers(cloud)
+    server = waitress.create_server(cloud.app(demo_policy.read_options(config)), host="127.0.0.1", port=port, threads=8)
+    threading.Thread(target=server.run, daemon=True).start()
+    write(f"It serves http://127.0.0.1:{port}/v2.1 and judges by {config}, which is read again when it changes.\n")
+    demo_policy.write_callers(write, port, servers)
+    demo_policy.show_records(write, cloud.journal)
+    wait_for_interrupt()
+    server.close()
+    return 0
 
 
 def serve(cloud: Any, port: int, once: bool) -> int:

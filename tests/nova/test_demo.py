@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import waitress
@@ -15,6 +22,7 @@ from tests.nova import demo
 from tests.nova.cloud import Cloud
 from tests.nova.demo import Step
 from tests.ports import find_free_port
+from tests.waiting import wait_until
 
 
 def run(*args: str) -> subprocess.CompletedProcess[str]:
@@ -67,3 +75,49 @@ def test_an_unexpected_result_is_reported(cloud: Cloud, port: int, step: Step, m
     demo.write_step(step, result, cloud.server)
     assert not demo.is_expected(step, result)
     assert any("UNEXPECTED" in line for line in lines)
+
+
+def test_a_policy_of_one_s_own(tmp_path: Path) -> None:
+    """As ``make demo CONFIG=my.conf`` starts it: each caller, a reload, the records, and nothing is left behind."""
+    config, temporary, port = tmp_path / "my.conf", tmp_path / "tmp", find_free_port()
+    temporary.mkdir()
+    config.write_text("[imagefilter]\nname_pattern = nightly-[0-9]+\nexempt_roles = backup\n")
+    command = [sys.executable, "-W", "ignore", "-m", "tests.nova.demo", "--port", str(port), "--config", str(config)]
+    out = tmp_path / "out"
+    with out.open("w") as stream:
+        process = subprocess.Popen(command, stdout=stream, stderr=stream, env={**os.environ, "TMPDIR": str(temporary)})
+    try:
+        wait_until(lambda: "Serving until Ctrl-C" in out.read_text(), 120)
+        paths = dict(re.findall(r"curl -si http://127.0.0.1:\d+(\S+) -H 'X-Auth-Token: (\w+)'", out.read_text()))
+        tokens = {token: path for path, token in paths.items()}
+        assert set(tokens) == {"admin", "other"}, "the first three ask for the same server"
+        assert ask(port, "member", tokens["admin"]) == 403
+        assert ask(port, "backup", tokens["admin"]) == 202
+        assert ask(port, "other", tokens["other"]) == 403
+        wait_until(lambda: out.read_text().count("  record   ") == 4, 60)
+        config.write_text("[imagefilter]\nname_pattern = mine\n")
+        os.utime(config, (1e9, 1e9))
+        wait_until(lambda: ask(port, "member", tokens["admin"]) in (202, 409), 60)
+        assert "the configuration was reloaded" in out.read_text()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+    assert list(temporary.iterdir()) == []
+
+
+def ask(port: int, token: str, path: str) -> int:
+    """Ask for an image named ``mine``; return the status."""
+    body = json.dumps({"createImage": {"name": "mine", "metadata": {"k": "v"}}})
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    with contextlib.closing(connection):
+        connection.request("POST", path, body, {"X-Auth-Token": token, "Content-Type": "application/json"})
+        return connection.getresponse().status
+
+
+def test_a_bad_policy_is_refused_before_nova_starts(tmp_path: Path) -> None:
+    config = tmp_path / "my.conf"
+    config.write_text("[imagefilter]\nnonsense = 1\nmetadata_items = x\n")
+    done = run("--config", str(config))
+    assert done.returncode == 2
+    assert done.stdout.count("error: ") == 2
+    assert "Nova" not in done.stdout
