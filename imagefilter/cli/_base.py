@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 from cliff.command import Command
@@ -30,6 +31,13 @@ class SafeFormats(OwnCommand):
     """
 
     formatter_namespace: str
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        columns = os.environ.get("COLUMNS", "")
+        if columns.isdecimal():  # otherwise cliff asks the terminal, if there is one
+            parser.set_defaults(max_width=int(columns))
+        return parser
 
     def _load_formatter_plugins(self) -> Any:
         # A list has each of them, a single object no csv.

@@ -110,6 +110,8 @@ def flatten(journals: Journals) -> list[str]:
 
 
 def _files_of(path: str, left_out: LeftOut) -> list[str]:
+    if os.path.exists(path) and not os.path.isfile(path):  # a FIFO would be waited for
+        fail(f"the journal {path} can't be read: it is not a regular file")
     try:
         files = [file.path for file in Files(path).all()]
         if path not in files and os.path.exists(path):  # it is empty, or holds nothing but a torn line

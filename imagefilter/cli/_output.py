@@ -30,8 +30,11 @@ def printable(value: Any) -> Any:
 
 def printable_rows(rows: Iterable[tuple[Any, ...]], args: argparse.Namespace) -> list[tuple[Any, ...]]:
     """Return rows as they can be printed; JSON escapes control characters itself."""
+    rows = list(rows)
+    if not rows:
+        sys.stderr.write("no requests\n")
     if args.formatter == "json":
-        return list(rows)
+        return rows
     cell = _printable_cell
     if args.formatter == "csv":
         cell = _csv_cell

@@ -56,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status: 0, 1 (it found something) or 2 (it could not run)."""
     if argv is None:
         argv = sys.argv[1:]
-    status: int = Imagefilter().run(list(argv))
+    # Without a command cliff would open a shell of its own.
+    status: int = Imagefilter().run(list(argv) or ["help"])
     return status
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,17 +11,20 @@ from typing import Any
 
 from imagefilter.cli._base import StatusLister
 from imagefilter.cli._options import FixedLookups, add_config, add_quota, load_config
-from imagefilter.cli._output import printable, printable_rows
+from imagefilter.cli._output import fail, printable, printable_rows
+from imagefilter.fault import Fault
 from imagefilter.policy.config import RawOption
 from imagefilter.policy.context import RequestContext, build_context
 from imagefilter.policy.policy import Policy
-from imagefilter.request.action import ImageAction, recognise
+from imagefilter.request.action import ACTIONS, ImageAction, recognise
+from imagefilter.request.body import read_body
 from imagefilter.request.identity import Identity
 from imagefilter.rules.case import Lookups, Refusal
 from imagefilter.rules.engine import Decision, Verdict, examine, judge
 from imagefilter.rules.table import Rule
 
 _COLUMNS = ("Rule", "Mode", "Result", "Settings")
+_ALL_ACTIONS = {name: name.encode() for name in ACTIONS}
 _PATH = "/servers/00000000-0000-4000-8000-000000000000/action"
 
 Row = tuple[str, str, str, str]
@@ -51,9 +55,16 @@ class Explain(StatusLister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
         policy = load_config(parsed_args.config)
-        action = _recognise(_read_body(parsed_args.body), policy)
+        body = _read_body(parsed_args.body)
+        try:
+            read_body({"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}, policy.max_body_bytes)
+        except Fault as fault:
+            self.app.stderr.write(f"verdict: deny: {fault.status} {fault.message}\n")
+            self.status = 1
+            return _COLUMNS, []
+        action = _recognise(body, policy)
         if action is None:
-            self.app.stderr.write("not an image action: the filter forwards it untouched\n")
+            self.app.stderr.write(f"{_explain_unjudged(body, policy)}: the filter forwards it untouched\n")
             self.status = 2
             return _COLUMNS, []
         context = build_context(action, _build_identity(parsed_args), policy)
@@ -70,7 +81,18 @@ class Explain(StatusLister):
 def _read_body(path: str) -> bytes:
     if path == "-":
         return sys.stdin.buffer.read()
-    return Path(path).read_bytes()
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        fail(f"the body {path} can't be read: {error.strerror}")
+
+
+def _explain_unjudged(body: bytes, policy: Policy) -> str:
+    """Return why the policy does not judge a body."""
+    action = recognise({"REQUEST_METHOD": "POST", "PATH_INFO": _PATH}, body, _ALL_ACTIONS)
+    if action is None or action.name is None:
+        return "not an image action"
+    return f"{action.name} is not judged: it is not in actions ({', '.join(policy.actions)})"
 
 
 def _recognise(body: bytes, policy: Policy) -> ImageAction | None:

@@ -32,6 +32,7 @@ SELECT
     eventType = 'control' AS is_verdict,
     CASE
         WHEN id IS NULL OR eventTime IS NULL OR eventType IS NULL THEN filename
+        WHEN eventTime NOT LIKE '____-__-__T__:__:__%' THEN filename
         WHEN eventType = 'control' AND content.verdict IS NULL THEN filename
         WHEN eventType <> 'control' AND content.verdict_id IS NULL THEN filename
     END AS torn_in,

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from imagefilter.journal.files import BROKEN_GZIP, MAX_LINE_BYTES, is_plain, is_read, open_file, parse
-from imagefilter.journal.record import read_content
+from imagefilter.journal.record import read_content, read_time
 
 # Between a journal's stem and its extension where logrotate's "extension" was set: audit-20261125.jsonl
 _DATED = re.compile(r"[-._]?\d.*")
@@ -93,6 +93,8 @@ def _describe_problem_of(record: Mapping[str, Any]) -> str | None:
     for name, value in texts.items():
         if not isinstance(value, str):
             return f"not a record: {name} is not a text"
+    if read_time(dict(record)) is None:
+        return "not a record: eventTime is not a time"
     return None
 
 
@@ -102,7 +104,8 @@ def _read_lines(stream: BinaryIO) -> Iterator[bytes]:
         rest = line
         while len(rest) > MAX_LINE_BYTES and not rest.endswith(b"\n"):
             rest = stream.readline(MAX_LINE_BYTES + 1)
-        if rest.endswith(b"\n"):
+        # A writer may be at the last line; but not at one that is no record's beginning.
+        if rest.endswith(b"\n") or len(line) > MAX_LINE_BYTES or not line.startswith(b"{"):
             yield line
 
 
