@@ -6,13 +6,14 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from imagefilter.cli.pastefile import APPS, FILTERS, PasteFile
+from imagefilter.cli.pastefile import APPS, FILTERS, PasteFile, name_of
 
 # What a section is, by its factory: sections may have any name.
 _OURS = re.compile(r"(call:)?imagefilter(\.filter)?:filter_factory|egg:imagefilter(#main|#imagefilter)?")
 _COMPATIBLE = re.compile(r".*LegacyV2CompatibleWrapper\..*")
 _NOVAS_APP = re.compile(r".*\bnova\b.*:.*\bAPIRouter.*")
 _GATEWAY = re.compile(r"(call:)?imagefilter\.gateway(\.app)?:app_factory|egg:imagefilter#gateway")
+_BODY_READER = re.compile(r"(call:)?imagefilter\.gateway\.body:filter_factory|egg:imagefilter#read_body")
 _COMPUTE_APPS = (_NOVAS_APP, _GATEWAY)
 
 # Apps that make no image: Nova's lists of versions and its metadata, and what answers health checks.
@@ -56,6 +57,12 @@ def is_ours(file: PasteFile, name: str) -> bool:
 def is_gateway(file: PasteFile, name: str) -> bool:
     """Return whether the name of an app stands for the gateway."""
     return _GATEWAY.fullmatch(file.factory(APPS, name)) is not None
+
+
+def has_body_reader(file: PasteFile) -> bool:
+    """Return whether some filter of a file reads bodies before anything may answer."""
+    factories = [file.factory(FILTERS, name_of(section)) for section in file.sections(FILTERS)]
+    return any(_BODY_READER.fullmatch(factory) for factory in factories)
 
 
 def is_compute_app(factory: str) -> bool:

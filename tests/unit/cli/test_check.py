@@ -108,6 +108,15 @@ def test_a_gateway(paste: Any, run: Any) -> None:
     assert "error: compute_url is not set" in bad.err
 
 
+def test_a_gateway_that_answers_before_it_has_read(paste: Any, run: Any) -> None:
+    pytest.importorskip("urllib3")
+    path = paste("compute_url = http://127.0.0.1:9", text=GATEWAY)
+    warning = f"warning: [app:compute]: no filter of {path} is egg:imagefilter#read_body"
+    assert warning in run("check", "--paste", path).err
+    path.write_text(f"{path.read_text()}\n[filter:first]\nuse = egg:imagefilter#read_body\n")
+    assert warning not in run("check", "--paste", path).err
+
+
 def test_the_app_behind_a_paste_file_is_no_part_of_its_path(paste: Any, run: Any) -> None:
     """As the gateway's unit calls it: with the value of IMAGEFILTER_PASTE."""
     assert run("check", "--paste", f"{paste()}#main").status == 0
