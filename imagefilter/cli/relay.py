@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import logging
 import sys
+from typing import Any
 
 from cliff.command import Command
 
@@ -13,7 +14,7 @@ from imagefilter.policy.config import ConfigError
 from imagefilter.policy.options import RELAY_GROUP
 from imagefilter.relay import checkpoint
 from imagefilter.relay.options import Settings, load
-from imagefilter.relay.publisher import dry_run
+from imagefilter.relay.publisher import NoBus, dry_run
 
 LOG = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ options, the checkpoint, the address, or a library that is missing.
 
 class Relay(Command):
     """Publish the records of audit journals as oslo.messaging notifications, and serve their numbers to Prometheus.
+
+    Without a transport_url they are only counted.
 
     Each record becomes a notification imagefilter.ACTION.allow|deny|would_deny|exempt|outcome with the CADF event as
     its payload: at least once, in order per journal. A record that is sent twice has the same message_id. The
@@ -69,13 +72,22 @@ def _print(settings: Settings, once: bool) -> int:
     return 0
 
 
+def _connect(settings: Settings) -> Any:
+    if not settings.transport_url:
+        LOG.info("transport_url is not set: records are counted, and published nowhere")
+        return NoBus()
+    from imagefilter.relay.notifier import Notifier  # noqa: PLC0415  # needs oslo.messaging
+
+    return Notifier(settings)
+
+
 def _relay(settings: Settings, once: bool) -> int:
     state = checkpoint.read(settings.checkpoint)
     locked = checkpoint.Checkpoint(settings.checkpoint)
     # These need libraries that the dry run does without.
-    from imagefilter.relay import loop, notifier, prometheus  # noqa: PLC0415
+    from imagefilter.relay import loop, prometheus  # noqa: PLC0415
 
-    bus = notifier.Notifier(settings)
+    bus = _connect(settings)
     relay = loop.Relay(settings, state, bus, locked)
     if settings.listen_port:
         address, port = settings.listen_address, settings.listen_port

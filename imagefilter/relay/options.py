@@ -32,6 +32,8 @@ are read too: ``<journal>.1``, ``<journal>-20261124``, and ``.gz`` of both. ``--
 The URL of the message bus, as oslo.messaging reads it. More about the bus (TLS, quorum queues, ...) goes into
 oslo.messaging's own sections of this file, such as ``[oslo_messaging_rabbit]``. There ``amqp_durable_queues`` is true
 unless the file sets it, since a queue that is not durable is gone when its broker is restarted. Consumers must agree.
+
+Without it records are counted for Prometheus and published nowhere; what was counted so far is not published later.
 """,
     ),
     cfg.StrOpt(
@@ -167,8 +169,10 @@ def _find_missing(values: Mapping[str, Any], config_file: str | None, dry_run: b
     for path in paths:
         if not os.path.isabs(path):
             errors.append(f"{path} is not an absolute path ({location})")
-    if not values["transport_url"] and not dry_run:
-        errors.append(f"transport_url is not set ({location}): it names the bus to publish to; --dry-run needs none")
+    if not (values["transport_url"] or values["listen_port"] or dry_run):
+        errors.append(
+            f"neither transport_url nor listen_port is set ({location}): nothing would be published, and nothing served"
+        )
     if not values["topics"]:
         errors.append(f"topics is empty ({location})")
     return errors

@@ -32,6 +32,23 @@ class Publisher(Protocol):
         """
 
 
+class NoBus:
+    """Stands in for a bus where none is configured: records are counted, and go nowhere."""
+
+    def publish(self, record: dict[str, Any]) -> None:
+        """Accept a record.
+
+        :raises Refused: if it is not a record of imagefilter.
+        """
+        try:
+            name_event(record)
+        except ValueError as error:
+            raise Refused(str(error), again=False) from None
+
+    def close(self) -> None:
+        """Close nothing."""
+
+
 def name_event(record: dict[str, Any]) -> str:
     """Return the event type of a record: ``imagefilter.<action>.allow|deny|would_deny|exempt|outcome``.
 

@@ -62,7 +62,6 @@ def test_reports_all_errors_in_one_message(config: Path) -> None:
         "driver = fax",
         "relay.json is not an absolute path",
         "no journal to follow",
-        "transport_url is not set",
         "topics is empty",
     ):
         assert any(part in error and location in error for error in caught.value.errors), part
@@ -75,11 +74,15 @@ def test_journals_on_the_command_line_win(config: Path) -> None:
 def test_without_a_file_it_reports_what_is_needed() -> None:
     with pytest.raises(ConfigError) as caught:
         options.load(None)
-    assert [error.partition(":")[0] for error in caught.value.errors] == [
-        "no journal to follow",
-        "transport_url is not set (no config file is given)",
-    ]
+    assert [error.partition(":")[0] for error in caught.value.errors] == ["no journal to follow"]
     assert options.load(None, ["/a"], dry_run=True).journals == ["/a"]
+
+
+def test_without_a_bus_and_a_port_there_is_nothing_to_do(config: Path) -> None:
+    text = "[imagefilter_relay]\njournals = /a\n"
+    assert load(config, text).transport_url is None
+    with pytest.raises(ConfigError, match="neither transport_url nor listen_port is set"):
+        load(config, f"{text}listen_port = 0\n")
 
 
 def test_an_empty_option_has_its_default(config: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,27 @@ def test_is_unhealthy_when_the_lag_is_over_the_limit(folder: Folder, monkeypatch
     assert prometheus.why_unhealthy(relay) == ""
     monkeypatch.setattr("time.time", lambda: since + relay.max_lag + 1)
     assert prometheus.why_unhealthy(relay) == "/j: the oldest unpublished record is 301 s old; max_lag is 300"
+
+
+def test_a_relay_without_a_bus_counts(folder: Folder) -> None:
+    """Metrics and alerts need no message bus; what is no record of imagefilter goes to the dead letters as ever."""
+    port = free_port()
+    folder.set("", listen_port=port)
+    write(folder.journal, record(1))
+    with relaying(folder) as relay:
+        until(lambda: scrape(port))
+        write(folder.journal, record(2), {"id": "x"})
+        until(lambda: sum_of(scrape(port), "imagefilter_requests_total") == 2)
+        assert get(port, "/healthcheck") == (200, "OK\n")
+        until(folder.dead_letters.exists)
+        assert relay.end() == 0
+    assert "transport_url is not set: records are counted, and published nowhere" in folder.log.read_text()
+    assert folder.run("--once")[0] == 0
+
+
+def sum_of(samples: Mapping[Any, float], name: str) -> float:
+    """Return the sum of a metric over all its labels."""
+    return sum(value for key, value in samples.items() if key[0] == name)
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("oslo_messaging"), reason="no oslo.messaging in this virtualenv")
