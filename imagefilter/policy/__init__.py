@@ -8,5 +8,7 @@ Modules here turn what an operator wrote into checked, immutable values. They ma
 * :mod:`~imagefilter.policy.policy`: the policy, and the settings of a project.
 * :mod:`~imagefilter.policy.context`: a request beside the policy that applies to it.
 * :mod:`~imagefilter.policy.pattern`: compile a ``name_pattern`` so that it can't hang a worker.
+* :mod:`~imagefilter.policy.pattern_cost`: estimate how long a pattern may take.
 * :mod:`~imagefilter.policy.store`: the policy in force, reloaded when its files change.
+* :mod:`~imagefilter.policy.changes`: what a reload takes away, and whether that looks like an accident.
 """

@@ -43,17 +43,16 @@ class ConfigFiles:
             for section in sections:
                 yield path, section
 
-    def names_given(self, is_wanted: Callable[[str], bool]) -> dict[str, frozenset[tuple[str, str]]]:
-        """Return the options that each file gives in some sections: pairs of section and name.
+    def names_given(self, is_wanted: Callable[[str], bool]) -> dict[str, dict[tuple[str, str], str]]:
+        """Return the options that each file gives in some sections: their texts by section and name.
 
         :param is_wanted: says of a section's name whether its options are wanted.
         """
-        given = {}
-        for path, sections in self._files.items():
-            names: set[tuple[str, str]] = set()
-            for section in filter(is_wanted, sections):
-                names.update((section, name) for name in sections[section])
-            given[path] = frozenset(names)
+        given: dict[str, dict[tuple[str, str], str]] = {path: {} for path in self._files}
+        for path, section in self.sections():
+            if is_wanted(section):
+                for name, texts in self._files[path][section].items():
+                    given[path][section, name] = texts[-1]
         return given
 
     def options(self, is_wanted: Callable[[str], bool], errors: list[str]) -> list[RawOption]:
@@ -138,15 +137,22 @@ def _salvage(path: str) -> _Sections:
     """Return the simple lines of a file that can't be parsed, so that ``mode = off`` counts even there."""
     sections: _Sections = {}
     section = ""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        for line in file:
-            header = re.fullmatch(r"\[([^]]+)\]\s*", line)
-            assignment = re.fullmatch(r"(\w+)\s*[=:]\s*(.*?)\s*", line)
-            if header:
-                section = header.group(1)
-            elif assignment and section:
-                sections.setdefault(section, {})[assignment.group(1)] = [assignment.group(2)]
+    for line in _read_lines(path):
+        header = re.fullmatch(r"\[([^]]+)\]\s*", line)
+        assignment = re.fullmatch(r"(\w+)\s*[=:]\s*(.*?)\s*", line)
+        if header:
+            section = header.group(1)
+        elif assignment and section:
+            sections.setdefault(section, {})[assignment.group(1)] = [assignment.group(2)]
     return sections
+
+
+def _read_lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.readlines()
+    except OSError:  # it is gone meanwhile; that it is bad was reported
+        return []
 
 
 class _Substitution:

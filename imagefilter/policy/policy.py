@@ -62,7 +62,7 @@ class Policy(NamedTuple):
     settings: Settings
     projects: Mapping[str, Settings]
     origins: Mapping[str, Mapping[str, RawOption]]  # by project ("" for all), by option: where it was given
-    names_given: Mapping[str, frozenset[tuple[str, str]]]  # by file: section and name of each option
+    names_given: Mapping[str, Mapping[tuple[str, str], str]]  # by file: the text of each option, by section and name
     errors: tuple[str, ...] = ()  # that were ignored: see refuses_without_record() and load()
 
     def for_project(self, project_id: str | None) -> Settings:
@@ -174,7 +174,7 @@ def _policy(
     common: Mapping[str, Any],
     settings: dict[str, Settings],
     origins: Mapping[str, Mapping[str, RawOption]],
-    names_given: Mapping[str, frozenset[tuple[str, str]]],
+    names_given: Mapping[str, Mapping[tuple[str, str], str]],
 ) -> Policy:
     return Policy(
         actions={name: name.encode("ascii") for name in common["actions"]},

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Callable, NamedTuple, Optional
 
 from imagefilter.journal import writer
-from imagefilter.policy.changes import describe_lost_options, find_emptied_files
+from imagefilter.policy.changes import describe_lost_options, find_accidents
 from imagefilter.policy.config import ConfigError
 from imagefilter.policy.files import find_files
 from imagefilter.policy.policy import Policy, Settings
@@ -27,14 +27,14 @@ class _FileStatus(NamedTuple):
     size: int
 
 
-_Fingerprint = tuple[Optional[_FileStatus], ...]
+_Fingerprint = dict[str, Optional[_FileStatus]]  # by path
 
 
 class PolicyStore:
     """Holds the policy in force, and reloads it when its files have changed.
 
     Only an image action asks for a check of the files, and then at most every ``reload_interval`` seconds. If a new
-    file is bad, the previous policy stays.
+    file is bad, or a file that set options sets none any more, the previous policy stays.
     """
 
     def __init__(self, paste: Mapping[str, str], location: str, load: Callable[[Mapping[str, str], str], Policy]):
@@ -84,18 +84,13 @@ class PolicyStore:
     def _reload(self, fingerprint: _Fingerprint) -> None:
         try:
             policy = self._load()
-            emptied = find_emptied_files(self.policy, policy)
-            if emptied:
-                raise ConfigError(
-                    [
-                        f"{', '.join(emptied)} no longer sets any option, which looks like an accident: what was set"
-                        " holds until it sets options again, or the process is started anew"
-                    ]
-                )
+            accidents = find_accidents(self.policy, policy)
+            if accidents:
+                raise ConfigError(accidents)
         except ConfigError as error:
             LOG.error("reload failed, keeping the previous configuration: %s", error)
         else:
-            if None in fingerprint or self._take_fingerprint() != fingerprint:
+            if self._take_fingerprint() != fingerprint:
                 return  # it changed while it was read: the next check tries again
             lost = list(describe_lost_options(self.policy, policy))
             self.policy = policy
@@ -107,7 +102,7 @@ class PolicyStore:
 
     def _take_fingerprint(self) -> _Fingerprint:
         """Return what changes when a file does; symbolic links are followed."""
-        return tuple(_status(path) for path in find_files(self._paste))
+        return {path: _status(path) for path in find_files(self._paste)}
 
 
 def journal_errors(policy: Policy) -> list[str]:
@@ -167,7 +162,7 @@ def _has_file_options(policy: Policy) -> bool:
 
 def _is_settling(fingerprint: _Fingerprint) -> bool:
     now = time.time()
-    return any(abs(now - status.mtime_ns / 1e9) < _SETTLING_SECONDS for status in fingerprint if status)
+    return any(abs(now - status.mtime_ns / 1e9) < _SETTLING_SECONDS for status in fingerprint.values() if status)
 
 
 def _status(path: str) -> _FileStatus | None:
