@@ -58,7 +58,10 @@ def append(path: str, line: bytes, patience: float = LOCK_SECONDS) -> None:
 
 
 def why_unusable(path: str) -> str | None:
-    """Return why this process can't keep a journal at a path, or None; nothing is created."""
+    """Return why this process can't keep a journal at a path, or None; nothing is created.
+
+    Some servers load as root and become another user then: to root it is the directory's owner who will write.
+    """
     directory = os.path.dirname(path)
     if not os.path.isabs(path):
         return "it is not an absolute path"
@@ -66,7 +69,9 @@ def why_unusable(path: str) -> str | None:
         return f"the directory {directory} does not exist (for {_user(os.geteuid())})"
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):  # read: to sync it
         return f"the directory {directory} is not readable and writable by {_user(os.geteuid())}"
-    return _why_unsafe(directory, os.stat(directory)) or _why_file_is_unusable(path)
+    status = os.stat(directory)
+    user = os.geteuid() or status.st_uid
+    return _why_unsafe(directory, status, user) or _why_file_is_unusable(path, user)
 
 
 def sync_directory(path: str) -> None:
@@ -78,9 +83,9 @@ def sync_directory(path: str) -> None:
         os.close(descriptor)
 
 
-def _why_file_is_unusable(path: str) -> str | None:
+def _why_file_is_unusable(path: str, user: int) -> str | None:
     try:
-        os.close(_open_existing(path))
+        os.close(_open_existing(path, user))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -91,20 +96,22 @@ def _why_file_is_unusable(path: str) -> str | None:
 
 
 def _open(path: str) -> int:
+    user = os.geteuid()
     with contextlib.suppress(FileNotFoundError):
-        return _open_existing(path)
-    _check(os.path.dirname(path), os.stat(os.path.dirname(path)))
+        return _open_existing(path, user)
+    _check(os.path.dirname(path), os.stat(os.path.dirname(path)), user)
     try:
         descriptor = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE)
     except FileExistsError:  # another process was faster
-        return _open_existing(path)
+        return _open_existing(path, user)
     os.fchmod(descriptor, _MODE)  # whatever the umask: the relay's group reads it
     return descriptor
 
 
-def _open_existing(path: str) -> int:
+def _open_existing(path: str, user: int) -> int:
     """Open a journal if nobody but its writers can write to it.
 
+    :param user: who writes, beside root.
     :raises OSError: if it is a link, or somebody else may write to it or replace it.
     """
     try:
@@ -116,29 +123,29 @@ def _open_existing(path: str) -> int:
             raise OSError(f"{path} is not a regular file") from error
         raise
     try:
-        _check(path, os.fstat(descriptor))
-        _check(os.path.dirname(path), os.stat(os.path.dirname(path)))
+        _check(path, os.fstat(descriptor), user)
+        _check(os.path.dirname(path), os.stat(os.path.dirname(path)), user)
     except OSError:
         os.close(descriptor)
         raise
     return descriptor
 
 
-def _check(path: str, status: os.stat_result) -> None:
-    reason = _why_unsafe(path, status)
+def _check(path: str, status: os.stat_result, user: int) -> None:
+    reason = _why_unsafe(path, status, user)
     if reason:
         raise OSError(reason)
 
 
-def _why_unsafe(path: str, status: os.stat_result) -> str | None:
+def _why_unsafe(path: str, status: os.stat_result, user: int) -> str | None:
     """Return why a journal or its directory is not the writers' alone, or None."""
     if not stat.S_ISDIR(status.st_mode):
         if not stat.S_ISREG(status.st_mode):
             return f"{path} is not a regular file"
         if status.st_nlink > 1:
             return f"{path} has another name as well (a hard link)"
-    if status.st_uid not in (os.geteuid(), 0):
-        return f"{path} belongs to {_user(status.st_uid)}, not to {_user(os.geteuid())}"
+    if status.st_uid not in (user, 0):
+        return f"{path} belongs to {_user(status.st_uid)}, not to {_user(user)}"
     if status.st_mode & _WRITABLE_BY_OTHERS:
         return f"{path} is writable by others than its owner (mode {stat.S_IMODE(status.st_mode):o})"
     return None
