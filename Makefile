@@ -27,7 +27,8 @@ help:
 	@echo "make generate  the sample config, and the parts of the pages that derive from the code"
 	@echo "make bench  what the filter costs a request, beside others (AGAINST=folder: beside the one in another checkout)"
 	@echo "make search the search for a counter-example, on a real Nova: N=1000000 requests, goes on where it was stopped"
-	@echo "            (BUGS=5 seeds bugs in the filter instead, and counts over 5 runs until each is found)"
+	@echo "            (BUGS=5 seeds bugs in the filter instead, and counts over 5 runs until each is found;"
+	@echo "            VOLUME=1 asks for images of a server that boots from a volume)"
 	@echo "make fuzz   coverage-guided fuzzing of what reads requests (SECONDS=600, Python 3.11 to 3.13 on Linux)"
 	@echo "make clean  remove what these set up"
 
@@ -68,7 +69,8 @@ bench: .venv/ready
 	@$(BIN)/python -W ignore -m tests.benchmarks.bench $(if $(AGAINST),--against $(AGAINST),--page docs)
 
 search: .venv/ready
-	@$(BIN)/python -W ignore -m tests.nova.search $(if $(BUGS),--seeded-bugs $(BUGS),--examples $(N))
+	@$(BIN)/python -W ignore -m tests.nova.search $(if $(VOLUME),--volume) \
+		$(if $(BUGS),--seeded-bugs $(BUGS),--examples $(N))
 
 fuzz: .venv/ready
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c tests/constraints.txt -e '.[fuzz]'
