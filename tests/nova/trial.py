@@ -36,11 +36,12 @@ class Trial(NamedTuple):
         """Whether the version of an allowed request was lost with its content type.
 
         In front of Nova's URL map a version may be in the content type, but a judged request is forwarded as plain
-        JSON. To a path without a version Nova then responds with the list of them.
+        JSON. To a path without a version Nova then responds with the list of them, or it fails, as it does for any
+        plain JSON, if that path is no UTF-8.
         """
         is_versioned = self.policy.place == "front" and ";version=" in self.request.headers.get("Content-Type", "")
         decided = [content["verdict"] for content in verdicts(self.guarded.records)]
-        return is_versioned and decided == ["allow"] and self.guarded.response.status in (300, 404)
+        return is_versioned and decided == ["allow"] and self.guarded.response.status in (0, 300, 404)
 
 
 def _read_name(observation: Observation) -> Any:
