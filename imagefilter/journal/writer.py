@@ -16,7 +16,6 @@ import os
 import pwd
 import stat
 import time
-from collections.abc import Iterator
 
 #: How long a writer waits for another one, in seconds. One needs microseconds, unless it was stopped.
 LOCK_SECONDS = 1.0
@@ -47,8 +46,11 @@ def append(path: str, line: bytes, patience: float = LOCK_SECONDS) -> None:
         descriptor = _open(path)
         try:
             # Unlocked before it is synced: the syncs of several writers become one to the disk.
-            with _lock(path, patience):
+            lock = _lock(path, patience)
+            try:
                 _write(descriptor, path, line)
+            finally:
+                os.close(lock)
             os.fdatasync(descriptor)
             if os.fstat(descriptor).st_nlink:  # otherwise it was removed meanwhile, and the record with it
                 return
@@ -122,9 +124,10 @@ def _open_existing(path: str, user: int) -> int:
         if error.errno in (errno.EISDIR, errno.ENXIO):
             raise OSError(f"{path} is not a regular file") from error
         raise
+    folder = os.path.dirname(path)
     try:
         _check(path, os.fstat(descriptor), user)
-        _check(os.path.dirname(path), os.stat(os.path.dirname(path)), user)
+        _check(folder, os.stat(folder), user)
     except OSError:
         os.close(descriptor)
         raise
@@ -139,11 +142,11 @@ def _check(path: str, status: os.stat_result, user: int) -> None:
 
 def _why_unsafe(path: str, status: os.stat_result, user: int) -> str | None:
     """Return why a journal or its directory is not the writers' alone, or None."""
-    if not stat.S_ISDIR(status.st_mode):
-        if not stat.S_ISREG(status.st_mode):
-            return f"{path} is not a regular file"
+    if stat.S_ISREG(status.st_mode):
         if status.st_nlink > 1:
             return f"{path} has another name as well (a hard link)"
+    elif not stat.S_ISDIR(status.st_mode):
+        return f"{path} is not a regular file"
     if status.st_uid not in (user, 0):
         return f"{path} belongs to {_user(status.st_uid)}, not to {_user(user)}"
     if status.st_mode & _WRITABLE_BY_OTHERS:
@@ -151,20 +154,17 @@ def _why_unsafe(path: str, status: os.stat_result, user: int) -> str | None:
     return None
 
 
-@contextlib.contextmanager
-def _lock(path: str, patience: float) -> Iterator[None]:
-    """Hold the lock of the writers of a journal.
+def _lock(path: str, patience: float) -> int:
+    """Take the lock of the writers of a journal; return its descriptor: to close it is to release the lock.
 
     :raises TimeoutError: if another one holds it for too long.
     """
     folder, base = os.path.split(path)
-    descriptor = os.open(os.path.join(folder, f".{base}.lock"), _LOCK_FLAGS, 0o600)
-    try:
-        if not _try_lock(descriptor, patience):
-            raise TimeoutError(f"another process has held the lock for {patience:g} s")
-        yield
-    finally:
-        os.close(descriptor)
+    descriptor = os.open(f"{folder}/.{base}.lock", _LOCK_FLAGS, 0o600)
+    if _try_lock(descriptor, patience):
+        return descriptor
+    os.close(descriptor)
+    raise TimeoutError(f"another process has held the lock for {patience:g} s")
 
 
 def _try_lock(descriptor: int, patience: float) -> bool:

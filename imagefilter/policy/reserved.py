@@ -25,11 +25,12 @@ class ReservedKeys(NamedTuple):
 
     def includes(self, key: str) -> bool:
         """Return whether a client's key is reserved."""
-        if self._has(fold(key)):
+        folded = fold(key)
+        if folded in self.keys or folded.startswith(self.prefixes):
             return True
-        return not key.isascii() and self._has(fold(key.replace("ß", "s").replace("ẞ", "s")))
-
-    def _has(self, folded: str) -> bool:
+        if key.isascii():
+            return False
+        folded = fold(key.replace("ß", "s").replace("ẞ", "s"))
         return folded in self.keys or folded.startswith(self.prefixes)
 
 
@@ -41,11 +42,12 @@ def build_reserved(keys: Iterable[str]) -> ReservedKeys:
 
 def fold(key: str) -> str:
     """Return a form of a key that is the same for all that a database takes for the same key."""
-    if key.isascii() and key.strip().isprintable():
-        return key.strip().lower()
+    stripped = key.strip()
+    if stripped.isascii() and stripped.isprintable():
+        return stripped.lower()
     # Compatibility forms (full width, ligatures) and letters beside their accents; what is not seen counts for nothing.
     letters = []
-    for letter in unicodedata.normalize("NFKD", key.strip()):
+    for letter in unicodedata.normalize("NFKD", stripped):
         if unicodedata.category(letter) not in ("Mn", "Me", "Cf", "Cc"):
             letters.append(letter)
     folded = "".join(letters).casefold().translate(_LETTERS)

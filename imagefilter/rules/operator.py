@@ -33,7 +33,8 @@ def metadata_reserved(case: Case) -> Refusal | None:
 
     Nova's own pattern lets ``"id\\n"`` through.
     """
+    is_reserved = case.settings.metadata_reserved.includes
     for key in case.metadata:
-        if case.settings.metadata_reserved.includes(key):
+        if is_reserved(key):
             return Refusal(f"Image metadata key '{excerpt(key.strip())}' is reserved (metadata-reserved)")
     return None
