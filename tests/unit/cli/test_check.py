@@ -142,7 +142,7 @@ AUTHTOKEN = "[filter:tokens]\npaste.filter_factory = keystonemiddleware.auth_tok
         ("memcached_servers = unix:/run/m.sock\nmemcache_security_strategy = ENCRYPT\nmemcache_secret_key = x", []),
         ("memcached_servers = unix:/run/m.sock", ["memcache_security_strategy is not ENCRYPT"]),
         (
-            "memcached_servers = unix:/m.sock\nmemcache_security_strategy = encrypt\nmemcache_secret_key = change-me",
+            "memcached_servers = unix:/m.sock\nmemcache_security_strategy = ENCRYPT\nmemcache_secret_key = change-me",
             ["memcache_secret_key is not set to a secret of yours"],
         ),
         (
@@ -160,6 +160,49 @@ def test_a_token_cache_that_lets_others_in(paste: Any, options: str, warnings: l
     for line, beginning in zip(found, warnings):
         assert line.startswith(f"warning: {beginning}")
         assert line.endswith(f"(section [filter:tokens] of {path})")
+
+
+SERVERS = "memcached_servers = 127.0.0.1:11211"
+FACTORY = "paste.filter_factory = keystonemiddleware.auth_token:filter_factory"
+
+
+@pytest.mark.parametrize(
+    ("place", "sections"),
+    [
+        ("filter:tokens", f"[filter:tokens]\n{FACTORY}\n{SERVERS}"),
+        ("filter:tokens", f"[filter:tokens]\n{FACTORY}\nset {SERVERS}"),
+        ("filter:tokens", f"[filter:tokens]\n{FACTORY}\nmemcache_servers = 127.0.0.1:11211"),
+        ("filter:tokens", f"[filter:tokens]\nuse = egg:keystonemiddleware#auth_token\n{SERVERS}"),
+        ("filter:tokens", f"[filter:tokens]\nuse = call:keystonemiddleware.auth_token:filter_factory\n{SERVERS}"),
+        ("filter:tokens", f"[filter:tokens]\nuse = base\n{SERVERS}\n[filter:base]\n{FACTORY}"),
+        ("filter:base", f"[filter:tokens]\nuse = base\n[filter:base]\n{FACTORY}\n{SERVERS}"),
+        ("DEFAULT", f"[filter:tokens]\n{FACTORY}"),
+    ],
+    ids=["own", "set", "old-name", "egg", "call", "over-another", "in-another", "default"],
+)
+def test_a_memcached_on_a_port_is_found_wherever_it_is_written(paste: Any, place: str, sections: str, run: Any) -> None:
+    """All of these are spellings that auth_token understands, [DEFAULT] included."""
+    default = {"DEFAULT": SERVERS}.get(place, "")
+    path = paste(default=default)
+    path.write_text(f"{path.read_text()}\n{sections}\n")
+    found = [line for line in run("check", "--paste", path).err.splitlines() if "127.0.0.1:11211" in line]
+    assert [line.rpartition(" (")[2] for line in found] == [f"section [{place}] of {path})"]
+
+
+def test_a_socket_behind_a_reference_is_a_socket(paste: Any, run: Any) -> None:
+    path = paste(default="cache = unix:/run/m.sock")
+    options = "memcached_servers = %(cache)s\nmemcache_security_strategy = ENCRYPT\nmemcache_secret_key = x"
+    path.write_text(f"{path.read_text()}\n{AUTHTOKEN}{options}\n")
+    assert "memcache" not in run("check", "--paste", path).err
+
+
+@pytest.mark.parametrize("strategy", ["", "None", "MAC", "encrypt"])
+def test_a_strategy_that_does_not_encrypt(paste: Any, strategy: str, run: Any) -> None:
+    """Written small, keystonemiddleware takes it and does not encrypt."""
+    path = paste()
+    options = f"memcached_servers = unix:/m.sock\nmemcache_security_strategy = {strategy}\nmemcache_secret_key = x"
+    path.write_text(f"{path.read_text()}\n{AUTHTOKEN}{options}\n")
+    assert "warning: memcache_security_strategy is not ENCRYPT (in capitals)" in run("check", "--paste", path).err
 
 
 NOVA_CONF = "[DEFAULT]\n{line}\n[glance]\n[imagefilter]\nmetadata_items = 5\n"
