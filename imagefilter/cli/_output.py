@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-# What a formula may begin with; a tab or a carriage return is printed as \\t, \\r.
-_FORMULA = ("=", "+", "-", "@")
+# What a formula may begin with, also in full width; a tab or a carriage return is printed as \\t, \\r.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def fail(reason: str) -> NoReturn:

@@ -25,7 +25,8 @@ def find_nova_warnings(paths: Iterable[str]) -> Iterator[str]:
         for raw in files.options(lambda section: section == "DEFAULT", errors):
             if raw.name == _OPTION:
                 text = raw.text
-        missing = [key for key in INSTRUCTIONS if key not in [item.strip() for item in text.split(",")]]
+        named = [item.strip() for item in text.split(",")]
+        missing = [key for key in INSTRUCTIONS if key not in named]
         if missing:
             yield (
                 f"{_OPTION} in section [DEFAULT] of {path} does not name {', '.join(missing)}: snapshots get these from"

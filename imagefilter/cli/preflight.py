@@ -69,13 +69,15 @@ def check_paste(name: str) -> Result:
     :param name: a path; what follows a ``#``, the app to load, is ignored: IMAGEFILTER_PASTE may have it.
     """
     path = name.partition("#")[0]
-    try:
+    try:  # another file that a section leads to has to be read as well
         file = PasteFile(path)
+        own_sections = list(_find_own_sections(file))
+        cache_warnings = find_cache_warnings(file)
     except ValueError as error:
         return Result([(path, "error", "")], [f"error: {error}"])
     result = _check_pipelines(path)
-    result.findings.extend(f"warning: {warning}" for warning in find_cache_warnings(file))
-    for section, is_gateway in _find_own_sections(file):
+    result.findings.extend(f"warning: {warning}" for warning in cache_warnings)
+    for section, is_gateway in own_sections:
         summary, findings = _check_section(path, section, is_gateway)
         state = "loads"
         if Result([], findings).has_errors:

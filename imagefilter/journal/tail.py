@@ -107,6 +107,8 @@ def _have_younger(files: Sequence[str], time: str) -> bool:
     for file in reversed(files):
         try:
             with open_file(file) as stream:
+                if is_plain(file):  # its end is the newest; to find that of a compressed one is to read all of it
+                    stream.seek(max(0, os.path.getsize(file) - room))
                 content = stream.read(room)
         except BROKEN_GZIP:  # DuckDB reports it
             return True

@@ -25,29 +25,29 @@ class ReservedKeys(NamedTuple):
 
     def includes(self, key: str) -> bool:
         """Return whether a client's key is reserved."""
-        folded = fold(key)
-        if folded in self.keys or folded.startswith(self.prefixes):
-            return True
-        if key.isascii():
-            return False
-        folded = fold(key.replace("ß", "s").replace("ẞ", "s"))
-        return folded in self.keys or folded.startswith(self.prefixes)
+        return any(folded in self.keys or folded.startswith(self.prefixes) for folded in fold(key))
 
 
 def build_reserved(keys: Iterable[str]) -> ReservedKeys:
     """Return reserved keys; one that ends in ``*`` stands for all that begin like it."""
-    folded = [fold(key) for key in keys]
+    folded: list[str] = []
+    for key in keys:
+        folded += fold(key)
     return ReservedKeys(frozenset(folded), tuple(key[:-1] for key in folded if key.endswith("*")))
 
 
-def fold(key: str) -> str:
-    """Return a form of a key that is the same for all that a database takes for the same key."""
+def fold(key: str) -> tuple[str, ...]:
+    """Return forms of a key of which two keys share one if a database takes them for the same."""
     stripped = key.strip()
     if stripped.isascii() and stripped.isprintable():
-        return stripped.lower()
+        return (stripped.lower(),)
+    return _fold(stripped), _fold(stripped.replace("ß", "s").replace("ẞ", "s"))
+
+
+def _fold(key: str) -> str:
     # Compatibility forms (full width, ligatures) and letters beside their accents; what is not seen counts for nothing.
     letters = []
-    for letter in unicodedata.normalize("NFKD", stripped):
+    for letter in unicodedata.normalize("NFKD", key):
         if unicodedata.category(letter) not in ("Mn", "Me", "Cf", "Cc"):
             letters.append(letter)
     folded = "".join(letters).casefold().translate(_LETTERS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import gzip
 import json
 import os
 import signal
@@ -134,6 +135,9 @@ def test_half_open_lets_the_rest_by(kind: str, nova: ServedNova) -> None:
         assert front.send_request("PUT", f"{path}/tags", tags, {"OpenStack-API-Version": "compute 2.26"}).status == 200
         assert front.send_request("GET", path).status == 200
         assert front.send_request("POST", f"{path}/action", b"").status == 503, "nothing is known of it"
+        compressed = gzip.compress(b'{"createImage": {"name": "x"}}')
+        encoded = {"Content-Encoding": "gzip"}
+        assert front.send_request("POST", f"{path}/action", compressed, encoded).status == 503, "so it is of this one"
         long_text = {"reboot": {"type": "HARD", "x": "y" * 115_000}}
         assert front.send_request("POST", f"{path}/action", long_text).status == 413
 
@@ -248,7 +252,8 @@ def test_haproxy_takes_a_dead_gateway_out_and_a_living_one_in() -> None:
         wait_for_state(front, "imagefilter/gateway1", "UP")
         first.close()
         wait_for_state(front, "imagefilter/gateway1", "DOWN")
-        assert front.haproxy_servers()["imagefilter/gateway2"] == "UP"
+        # "UP 1/3" is up as well: one check of a busy machine may have come late.
+        assert front.haproxy_servers()["imagefilter/gateway2"].startswith("UP")
         assert send_puts(front) == {b"second"}
         with Backend("again", first.port):
             wait_for_state(front, "imagefilter/gateway1", "UP")

@@ -122,6 +122,16 @@ def test_the_app_behind_a_paste_file_is_no_part_of_its_path(paste: Any, run: Any
     assert run("check", "--paste", f"{paste()}#main").status == 0
 
 
+@pytest.mark.parametrize("section", ["app:other", "filter:other"])
+def test_another_file_that_can_not_be_read_is_one_line(paste: Any, section: str, run: Any) -> None:
+    path = paste()
+    path.write_text(f"{path.read_text()}\n[{section}]\nuse = config:nowhere.ini\n")
+    check = run("check", "--paste", path)
+    assert check.status == 2
+    [error] = [line for line in check.err.splitlines() if "nowhere.ini" in line]
+    assert error.startswith("error: ")
+
+
 def test_no_pipeline_hides_no_error_of_a_section(paste: Any, run: Any) -> None:
     pytest.importorskip("urllib3")
     path = paste("compute_ulr = x", text="[app:other]\nuse = egg:imagefilter#gateway\n{options}\n")

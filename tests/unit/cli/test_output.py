@@ -29,6 +29,10 @@ HOSTILE = [
     "+1+cmd|' /C calc'!A0",
     "-2+3",
     "@SUM(1)",
+    "\uff1dSUM(1)",
+    "\uff0b1",
+    "\uff0d1",
+    "\uff20x",
     "\t=1",
     "\r\n=1",
     " =1",
@@ -75,7 +79,7 @@ def test_no_cell_is_a_formula(command: str, audit: Any) -> None:
     rows = list(csv.reader(io.StringIO(audit(command, "csv").out)))
     assert len(rows) > 1
     for row in rows:
-        assert [cell for cell in row if cell.lstrip().startswith(("=", "+", "-", "@"))] == []
+        assert [cell for cell in row if cell.lstrip().startswith(tuple("=+-@\uff1d\uff0b\uff0d\uff20"))] == []
 
 
 @pytest.mark.parametrize(

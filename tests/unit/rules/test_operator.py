@@ -11,6 +11,13 @@ from tests.unit.fakes import Guarded, get_fault
 RESERVED = ", ".join([*IMAGE_FIELDS, "clas", "class", "classs"])
 
 
+@pytest.mark.parametrize("key", ["straße", "STRASSE", "strasse", "strase", "Strasé"])
+def test_a_reserved_key_is_folded_as_a_client_s_is(key: str) -> None:
+    guarded = Guarded(metadata_reserved="Straße")
+    assert guarded.post(image(metadata={key: "v"})).status_int == 403
+    assert guarded.post(image(metadata={"stras": "v"})).status_int == 202
+
+
 def test_the_name_pattern_matches_the_whole_name() -> None:
     guarded = Guarded(name_pattern="(nightly|weekly)-[0-9]+")
     assert guarded.post(image("nightly-1")).status_int == 202
