@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ def describe_verdict(
     action, settings = context.action, context.settings
     content: dict[str, Any] = {
         "verdict": verdict.decision.value,
+        "policy_digest": context.policy.loaded.digest,
+        "pid": os.getpid(),
         "action": action.name,
         "project_id": None,
         "rule": None,

@@ -1,6 +1,7 @@
 """Records: a verdict, or the outcome of a request, as a CADF event (DMTF DSP0262) built with pycadf.
 
-A verdict is a ``control`` event, an outcome an ``activity`` event. An attachment named ``imagefilter`` holds what CADF
+A verdict is a ``control`` event, an outcome an ``activity`` event, and that a process judges by a policy from now on is
+a ``control`` event of the action ``configure``. An attachment named ``imagefilter`` holds what CADF
 has no place for. A record never holds a token; of the metadata it holds only what the option ``audit_metadata`` allows.
 Every text that a client sent is bounded, so that no request can write an endless record; the attachment lists what was
 truncated.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import socket
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -19,10 +21,12 @@ from pycadf import attachment, cadftaxonomy, cadftype, host, reason, tag
 from pycadf.event import Event
 
 from imagefilter.audit.bounds import TEXT_LENGTH, Bounds, replace_surrogates
+from imagefilter.audit.configuration import describe_configuration
 from imagefilter.audit.content import describe_verdict
 from imagefilter.audit.resources import Resource, describe_initiator, describe_target
-from imagefilter.journal.record import ATTACHMENT
+from imagefilter.journal.record import ATTACHMENT, CONFIGURE
 from imagefilter.policy.context import RequestContext
+from imagefilter.policy.policy import Policy
 from imagefilter.response import ObservedResponse
 from imagefilter.rules.engine import Decision, Verdict
 
@@ -46,7 +50,7 @@ class EventFactory:
 
     def __init__(self) -> None:
         name = socket.gethostname()
-        self._observer = Resource(
+        self._observer = Resource(  # also the initiator of what it does by itself
             id=str(uuid.uuid5(uuid.NAMESPACE_DNS, name)),
             typeURI=cadftaxonomy.CADF_AUDIT_FILTER,
             name="imagefilter",
@@ -77,6 +81,26 @@ class EventFactory:
             content["truncated"] = bounds.truncated
         return _attach(event, content, event.id)
 
+    def build_configuration(self, policy: Policy) -> Event:
+        """Build the record of the policy that this process judges by, or of a reload that failed."""
+        outcome = cadftaxonomy.OUTCOME_SUCCESS
+        why = reason.Reason(policyType="imagefilter", policyId=CONFIGURE)
+        if policy.loaded.failure:
+            outcome = cadftaxonomy.OUTCOME_FAILURE
+            why = reason.Reason("exception", "ConfigError", policyType="imagefilter", policyId=CONFIGURE)
+        event = Event(
+            eventType=cadftype.EVENTTYPE_CONTROL,
+            id=str(uuid.uuid4()),
+            eventTime=_now(),
+            action=CONFIGURE,
+            outcome=outcome,
+            initiator=self._observer,
+            target=Resource(id=policy.loaded.digest, typeURI="data/security/policy"),
+            observer=self._observer,
+            reason=why,
+        )
+        return _attach(event, describe_configuration(policy), event.id)
+
     def build_outcome(self, verdict: Event, response: ObservedResponse) -> Event:
         """Build the record of what the compute API responded to an admitted request.
 
@@ -98,6 +122,7 @@ class EventFactory:
         )
         content = {
             "verdict_id": verdict.id,
+            "pid": os.getpid(),
             "action": decided["action"],
             "status": response.status,
             "image_id": image_id,

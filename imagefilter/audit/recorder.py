@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ class Recorder:
         self._patient = threading.Semaphore(_PATIENT_THREADS)
         self._lock = threading.Lock()
         self._unrecorded = 0  # records that could not be written since the last one that could
+        self._configured = (0, 0)  # the process and the load of a policy that were recorded last
 
     def record_verdict(self, environ: WSGIEnvironment, context: RequestContext, verdict: Verdict) -> Event | None:
         """Record a verdict; when this returns, it is on disk.
@@ -54,6 +56,7 @@ class Recorder:
         record = None
         try:
             record = self._events.build_verdict(environ, context, verdict)
+            self._record_configuration(policy)
             self._write(record, policy)
         except Exception as error:
             is_refused = policy.audit_on_error == "deny" and context.settings.mode == "enforce"
@@ -76,6 +79,15 @@ class Recorder:
             self._write(self._events.build_outcome(verdict, response), policy)
         except Exception as error:
             self._count_unrecorded("outcome", error, policy, "the response is sent")
+
+    def _record_configuration(self, policy: Policy) -> None:
+        """Record the policy before this process's first verdict by it: servers load as root, and fork afterwards."""
+        current = (os.getpid(), policy.loaded.serial)
+        pid, serial = self._configured
+        if pid == current[0] and serial >= current[1]:
+            return
+        self._write(self._events.build_configuration(policy), policy)
+        self._configured = current
 
     def _write(self, record: Event, policy: Policy) -> None:
         with self._lock:

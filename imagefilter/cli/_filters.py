@@ -9,7 +9,7 @@ import zoneinfo
 from collections.abc import Mapping
 from typing import Any
 
-from imagefilter.journal.record import label, read_content
+from imagefilter.journal.record import is_configuration, label, read_content
 from imagefilter.request.action import ACTIONS
 from imagefilter.rules import table
 from imagefilter.rules.engine import Decision
@@ -102,6 +102,11 @@ class Filters:
         self._image: str = args.image or ""
         self._image_id: str = getattr(args, "image_id", None) or ""
 
+    @property
+    def choose_all(self) -> bool:
+        """Whether no option was given."""
+        return not (self._texts or self._image or self._image_id or self.since or self.until)
+
     def condition(self) -> tuple[str, dict[str, str]]:
         """Return an SQL condition on the columns of :mod:`imagefilter.journal.history`, and its values."""
         terms = []
@@ -129,7 +134,7 @@ class Filters:
             columns = _read_columns(record)
         except (KeyError, TypeError, AttributeError, ValueError):  # not a record of imagefilter
             return False
-        if columns["type"] != "control" or columns["time"] < self.since:
+        if columns["type"] != "control" or is_configuration(record) or columns["time"] < self.since:
             return False
         if self.until and columns["time"] >= self.until:
             return False

@@ -28,11 +28,16 @@ def printable(value: Any) -> Any:
     return "".join(map(_escape, value))
 
 
-def printable_rows(rows: Iterable[tuple[Any, ...]], args: argparse.Namespace) -> list[tuple[Any, ...]]:
-    """Return rows as they can be printed; JSON escapes control characters itself."""
+def printable_rows(
+    rows: Iterable[tuple[Any, ...]], args: argparse.Namespace, nothing: str = "no requests"
+) -> list[tuple[Any, ...]]:
+    """Return rows as they can be printed; JSON escapes control characters itself.
+
+    :param nothing: what to say if there is none.
+    """
     rows = list(rows)
     if not rows:
-        sys.stderr.write("no requests\n")
+        sys.stderr.write(f"{nothing}\n")
     if args.formatter == "json":
         return rows
     cell = _printable_cell

@@ -16,7 +16,7 @@ from imagefilter.cli._output import printable
 from imagefilter.journal.files import Files
 from imagefilter.journal.follower import Follower, Line, follow
 from imagefilter.journal.left_out import describe_problem
-from imagefilter.journal.record import label, read_content
+from imagefilter.journal.record import is_configuration, label, read_content
 
 _INTERVAL = 0.25  # seconds
 
@@ -82,6 +82,8 @@ class _Selection:
 
     def includes(self, record: dict[str, Any]) -> bool:
         """Return whether to print the next record."""
+        if is_configuration(record):
+            return self._filters.choose_all
         content = read_content(record)
         verdict_id = content.get("verdict_id")
         if verdict_id is not None:
@@ -97,6 +99,8 @@ class _Selection:
 
 def sentence(record: dict[str, Any]) -> str:
     """Return a record as a line for people."""
+    if is_configuration(record):
+        return _describe_configuration(record)
     content = read_content(record)
     initiator = record["initiator"]
     parts = [record["eventTime"][:19].replace("T", " ")]
@@ -110,6 +114,18 @@ def sentence(record: dict[str, Any]) -> str:
     parts.append(f"project {content.get('project_id') or '-'}")
     parts.append(initiator.get("request_id"))
     return "  ".join(str(printable(part)) for part in parts if part)
+
+
+def _describe_configuration(record: dict[str, Any]) -> str:
+    content = read_content(record)
+    configuration = content["configuration"]
+    parts = [record["eventTime"][:19].replace("T", " "), f"policy {content['policy_digest']}"]
+    if configuration["failure"]:
+        parts.append(f"stays in force, since a reload failed: {configuration['failure']}")
+    else:
+        parts.append(f"in force, mode {configuration['mode']}")
+    parts.append(f"process {content['pid']} of {record['observer']['host']['address']}")
+    return "  ".join(str(printable(part)) for part in parts)
 
 
 def _describe_outcome(content: dict[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from imagefilter.policy.config import RawOption
 from imagefilter.policy.options import IMAGE_FIELDS
 from imagefilter.policy.pattern import shortest_match
 from imagefilter.policy.policy import Policy, Settings
+from imagefilter.policy.summary import describe_what_stays_on
 from imagefilter.request.action import NAME_LENGTH
 
 NO_OPTIONS = "the file sets no option of imagefilter: every option has its default"
@@ -36,6 +37,8 @@ def find_warnings(policy: Policy) -> Iterator[str]:
     yield from policy.errors
     if not policy.origins[""] and not policy.projects:
         yield NO_OPTIONS
+    for text in describe_what_stays_on(policy):
+        yield f"stays on: {text}"
     for project_id, given in policy.origins.items():
         for warning in _find_in(policy, project_id, given):
             yield f"{project_id or 'all projects'}: {warning}"

@@ -18,8 +18,8 @@ from imagefilter.gateway import options as gateway_options
 from imagefilter.policy import options as filter_options
 from imagefilter.policy.config import ConfigError, names_of
 from imagefilter.policy.files import ConfigFiles, find_files
-from imagefilter.policy.policy import Policy
 from imagefilter.policy.store import journal_errors, refuses_without_record
+from imagefilter.policy.summary import summarise
 from imagefilter.relay import options as relay_options
 from imagefilter.rules.table import load_policy
 
@@ -183,7 +183,7 @@ def _check_policy(paste: Mapping[str, str], location: str) -> tuple[str, list[st
     findings += [f"warning: {warning}" for warning in find_warnings(policy)]
     findings += _find_leftovers(find_files(paste))
     findings += [f"warning: {warning}" for warning in find_nova_warnings(find_files(paste))]
-    return _summarise(policy, find_files(paste)), findings
+    return summarise(policy), findings
 
 
 def _check_gateway(paste: Mapping[str, str], location: str) -> tuple[str, list[str]]:
@@ -202,11 +202,3 @@ def _find_leftovers(paths: Iterable[str]) -> Iterator[str]:
     for raw in ConfigFiles(paths, errors).options(lambda section: section in ("DEFAULT", "api"), errors):
         if raw.name == "allow_instance_snapshots":
             yield f"warning: {raw.name} in {raw.location} has no effect: Nova dropped it; set snapshots_enabled"
-
-
-def _summarise(policy: Policy, files: Iterable[str]) -> str:
-    """Say in a line which policy would be in force."""
-    sources = ", ".join(files) or "no config file"
-    journal = policy.audit_journal or "the log"
-    projects = len(policy.projects)
-    return f"{', '.join(policy.actions)}: {policy.settings.mode}; {sources}; projects: {projects}; journal: {journal}"

@@ -45,6 +45,8 @@ def _build_row(scope: str, option: cfg.Opt, given: Mapping[str, RawOption]) -> R
     raw = given.get(option.name)
     if raw is None:
         return scope, option.name, _format(option.default), "default"
+    if option.secret:
+        return scope, option.name, "***", raw.location
     return scope, option.name, raw.text, raw.location
 
 

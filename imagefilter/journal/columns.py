@@ -7,6 +7,7 @@ FIELDS = """
     id: 'VARCHAR',
     eventType: 'VARCHAR',
     eventTime: 'VARCHAR',
+    action: 'VARCHAR',
     observer: 'STRUCT(host STRUCT(address VARCHAR))',
     initiator: 'STRUCT(
         id VARCHAR,
@@ -32,6 +33,22 @@ FIELDS = """
     attachments: 'STRUCT(content STRUCT(
         verdict_id VARCHAR,
         verdict VARCHAR,
+        policy_digest VARCHAR,
+        pid BIGINT,
+        unrecorded BIGINT,
+        configuration STRUCT(
+            "section" VARCHAR,
+            paste STRUCT("key" VARCHAR, "value" VARCHAR)[],
+            files VARCHAR[],
+            mode VARCHAR,
+            stays_on VARCHAR[],
+            journal VARCHAR,
+            loaded VARCHAR,
+            serial BIGINT,
+            failure VARCHAR,
+            process_started DOUBLE,
+            process_namespace VARCHAR
+        ),
         "action" VARCHAR,
         project_id VARCHAR,
         rule VARCHAR,
@@ -80,6 +97,8 @@ def _label(kind: str, name: str, any_id: str) -> str:
 VERDICT_COLUMNS = {
     "time": "eventTime",
     "verdict": "content.verdict",
+    "policy_digest": "content.policy_digest",
+    "pid": "content.pid",
     "action": 'content."action"',
     "project_id": "content.project_id",
     "rule": "content.rule",

@@ -26,6 +26,12 @@ _NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 
 # All records in the files, one a row. A line that holds no record is known by what it lacks.
 _RECORDS = """
+CREATE VIEW all_records AS
+SELECT *, attachments[1].content AS content
+FROM read_json(
+    [{files}],
+    format = 'newline_delimited', ignore_errors = true, filename = true, columns = {{{fields}}}
+);
 CREATE VIEW records AS
 SELECT
     coalesce(content.verdict_id, id) AS id,
@@ -37,13 +43,8 @@ SELECT
         WHEN eventType <> 'control' AND content.verdict_id IS NULL THEN filename
     END AS torn_in,
     {columns}
-FROM (
-    SELECT *, attachments[1].content AS content
-    FROM read_json(
-        [{files}],
-        format = 'newline_delimited', ignore_errors = true, filename = true, columns = {{{fields}}}
-    )
-)
+FROM all_records
+WHERE NOT (coalesce("action", '') = 'configure' AND content.policy_digest IS NOT NULL)
 """
 
 _REQUESTS = """
@@ -127,6 +128,13 @@ class History:
         self._remove_copies()
         self._sql.execute(_REQUESTS)
         return dict(self.rows("SELECT torn_in, count(*) FROM loaded WHERE torn_in IS NOT NULL GROUP BY torn_in"))
+
+    def read(self, query: str, values: Mapping[str, Any] = _NO_VALUES) -> list[tuple[Any, ...]]:
+        """Return the rows of a query on ``all_records``: each line of the files, also what is about no request.
+
+        :raises OSError: if a journal can't be read.
+        """
+        return self._read(query, values).fetchall()
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Return the rows of a query on ``requests``."""

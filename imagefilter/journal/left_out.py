@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from imagefilter.journal.files import BROKEN_GZIP, MAX_LINE_BYTES, is_plain, is_read, open_file, parse
-from imagefilter.journal.record import read_content, read_time
+from imagefilter.journal.record import is_configuration, read_content, read_time
 
 # Between a journal's stem and its extension where logrotate's "extension" was set: audit-20261125.jsonl
 _DATED = re.compile(r"[-._]?\d.*")
@@ -87,7 +87,9 @@ def _describe_problem_of(record: Mapping[str, Any]) -> str | None:
     except ValueError as error:
         return str(error)
     field = "verdict_id"
-    if record.get("eventType") == "control":
+    if is_configuration(record):
+        field = "policy_digest"
+    elif record.get("eventType") == "control":
         field = "verdict"
     texts[field] = content.get(field)
     for name, value in texts.items():

@@ -9,6 +9,9 @@ from typing import Any
 #: The name of the attachment that holds what CADF has no place for.
 ATTACHMENT = "imagefilter"
 
+#: The action of a record that says by which policy a process judges; it is about no request.
+CONFIGURE = "configure"
+
 
 def read_content(record: dict[str, Any]) -> dict[str, Any]:
     """Return imagefilter's own part of a record.
@@ -23,6 +26,11 @@ def read_content(record: dict[str, Any]) -> dict[str, Any]:
     except (KeyError, TypeError):
         pass
     raise ValueError("not a record of imagefilter")
+
+
+def is_configuration(record: Mapping[str, Any]) -> bool:
+    """Return whether a record says by which policy a process judges."""
+    return record.get("action") == CONFIGURE
 
 
 def label(initiator: Mapping[str, Any], kind: str, name: str | None) -> str | None:

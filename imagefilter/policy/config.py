@@ -131,7 +131,7 @@ def _reason(error: ValueError) -> str:
 def _printable(option: cfg.Opt, raw: RawOption) -> str:
     if option.secret:
         return "***"
-    return raw.text
+    return raw.text.replace("\n", "\\n")  # an error is one line
 
 
 def _holds(parser: configparser.RawConfigParser, section: str, keys: Mapping[str, str]) -> bool:

@@ -12,7 +12,7 @@ from typing import Callable
 from oslo_config import cfg, iniparser
 
 from imagefilter.policy.config import RawOption
-from imagefilter.policy.options import GROUP, PROJECT_SECTION, RELAY_GROUP
+from imagefilter.policy.options import GROUP, PROJECT_SECTION, RELAY_GROUP, SECRETS
 
 # The options of one file by section and name, each with every text that it was given.
 _Sections = dict[str, dict[str, list[str]]]
@@ -73,7 +73,10 @@ class ConfigFiles:
             try:
                 text = self._substitute(section, texts[-1])
             except ValueError as error:
-                errors.append(f"{name} in {location}: {error}")
+                reason = str(error)
+                if name in SECRETS:  # what looks like a reference may be part of a password
+                    reason = "it has a reference that is not set (write $$ for a dollar sign)"
+                errors.append(f"{name} in {location}: {reason}")
             else:
                 yield RawOption(section, name, text, location)
 
@@ -123,7 +126,10 @@ def _parse(path: str, errors: list[str]) -> _Sections:
     try:
         cfg.ConfigParser(path, sections).parse()
     except iniparser.ParseError as error:
-        errors.append(f"config file {path}, line {error.lineno}: {error.msg}: {error.line!r}")
+        line = repr(error.line)
+        if "@" in line:  # it may be part of a URL with a password
+            line = "(not shown: it has an @)"
+        errors.append(f"config file {path}, line {error.lineno}: {error.msg}: {line}")
         return _salvage(path)
     except OSError as error:
         errors.append(f"config file {path}: {error.strerror}")

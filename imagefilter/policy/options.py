@@ -17,6 +17,9 @@ PROJECT_SECTION = f"{GROUP}:project:"
 #: The relay's section, in what may be the same file.
 RELAY_GROUP = "imagefilter_relay"
 
+#: Options that may hold a password, of the filter and of others in the same file.
+SECRETS = frozenset(("coordination_url", "transport_url"))
+
 MODES = [
     ("enforce", "the request is refused"),
     ("warn", "it is forwarded unchanged; the client gets a ``Warning: 299`` header, and the log says ``would_deny``"),

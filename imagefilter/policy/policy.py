@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, Protocol
 
 from imagefilter.policy.config import ConfigError, RawOption, convert, names_of, read_paste, select
 from imagefilter.policy.files import ConfigFiles, find_files, is_misspelt
-from imagefilter.policy.options import GROUP, OPTIONS, PROJECT_OPTIONS, PROJECT_SECTION
+from imagefilter.policy.loaded import Loaded, compute_digest
+from imagefilter.policy.options import GROUP, OPTIONS, PROJECT_OPTIONS, PROJECT_SECTION, SECRETS
 from imagefilter.policy.pattern import Matches, compile_pattern
 from imagefilter.policy.reserved import ReservedKeys, build_reserved
 
@@ -63,6 +64,7 @@ class Policy(NamedTuple):
     projects: Mapping[str, Settings]
     origins: Mapping[str, Mapping[str, RawOption]]  # by project ("" for all), by option: where it was given
     names_given: Mapping[str, Mapping[tuple[str, str], str]]  # by file: the text of each option, by section and name
+    loaded: Loaded
     errors: tuple[str, ...] = ()  # that were ignored: see refuses_without_record() and load()
 
     def for_project(self, project_id: str | None) -> Settings:
@@ -99,7 +101,9 @@ def load(paste: Mapping[str, str], location: str, rules: Sequence[RuleFacts]) ->
     # The switch for emergencies: no other mistake keeps an operator from using it.
     if errors and values[""]["mode"] != "off":
         raise ConfigError(errors)
-    policy = _policy(values[""], settings, origins, files.names_given(_is_filter_section))
+    visible = {name: text for name, text in paste.items() if name not in SECRETS}
+    loaded = Loaded(location, visible, find_files(paste), compute_digest(values, SECRETS))
+    policy = _policy(values[""], settings, origins, files.names_given(_is_filter_section), loaded)
     return policy._replace(errors=tuple(errors))
 
 
@@ -175,6 +179,7 @@ def _policy(
     settings: dict[str, Settings],
     origins: Mapping[str, Mapping[str, RawOption]],
     names_given: Mapping[str, Mapping[tuple[str, str], str]],
+    loaded: Loaded,
 ) -> Policy:
     return Policy(
         actions={name: name.encode("ascii") for name in common["actions"]},
@@ -190,6 +195,7 @@ def _policy(
         projects=settings,
         origins=origins,
         names_given=names_given,
+        loaded=loaded,
     )
 
 

@@ -13,7 +13,8 @@ from imagefilter.journal import writer
 from imagefilter.policy.changes import describe_lost_options, find_accidents
 from imagefilter.policy.config import ConfigError
 from imagefilter.policy.files import find_files
-from imagefilter.policy.policy import Policy, Settings
+from imagefilter.policy.policy import Policy
+from imagefilter.policy.summary import describe_what_stays_on, summarise
 
 LOG = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class PolicyStore:
         self._lock = threading.Lock()
         self._fingerprint = self._take_fingerprint()  # before reading: a change meanwhile is seen at the next check
         self._checked_at = time.monotonic()
+        self._serial = 0
         self.policy = self._load()
 
     def current(self) -> Policy:
@@ -79,7 +81,8 @@ class PolicyStore:
         errors = journal_errors(policy)
         if errors and refuses_without_record(policy):
             raise ConfigError(errors)
-        return policy._replace(errors=(*policy.errors, *errors))
+        loaded = policy.loaded._replace(serial=self._next_serial(), time=time.time())
+        return policy._replace(errors=(*policy.errors, *errors), loaded=loaded)
 
     def _reload(self, fingerprint: _Fingerprint) -> None:
         try:
@@ -89,6 +92,8 @@ class PolicyStore:
                 raise ConfigError(accidents)
         except ConfigError as error:
             LOG.error("reload failed, keeping the previous configuration: %s", error)
+            loaded = self.policy.loaded._replace(serial=self._next_serial(), failure=str(error))
+            self.policy = self.policy._replace(loaded=loaded)
         else:
             if self._take_fingerprint() != fingerprint:
                 return  # it changed while it was read: the next check tries again
@@ -99,6 +104,10 @@ class PolicyStore:
                 LOG.warning("%s is gone", option)
             self.log()
         self._fingerprint = fingerprint
+
+    def _next_serial(self) -> int:
+        self._serial += 1
+        return self._serial
 
     def _take_fingerprint(self) -> _Fingerprint:
         """Return what changes when a file does; symbolic links are followed."""
@@ -125,35 +134,25 @@ def refuses_without_record(policy: Policy) -> bool:
 
 
 def log_policy(policy: Policy) -> None:
-    """Log what is in force, and which errors were ignored."""
+    """Log what is in force, in one line, and which errors were ignored."""
     for error in policy.errors:
         LOG.error(
             "ignored, since mode is %s and audit_on_error %s: %s", policy.settings.mode, policy.audit_on_error, error
         )
     if policy.audit_journal is None:
         LOG.warning("audit_journal is not set: records go to the logger imagefilter.audit, and are as durable as it is")
-    _log_settings(policy, "all projects", policy.settings)
-    for project_id, settings in policy.projects.items():
-        _log_settings(policy, f"project {project_id}", settings)
-
-
-def _log_settings(policy: Policy, scope: str, settings: Settings) -> None:
-    not_enforced = ", ".join(f"{rule}:{mode}" for rule, mode in settings.modes.items() if mode != "enforce")
-    metadata_items: object = settings.metadata_items
-    if settings.quota_from_compute:
-        metadata_items = "the compute API's"
     level = logging.INFO
-    if not_enforced:
+    if _is_lenient(policy):
         level = logging.WARNING
-    LOG.log(
-        level,
-        "imagefilter judges %s of %s: snapshots_enabled is %s, metadata_items is %s, not enforced: %s",
-        ", ".join(policy.actions),
-        scope,
-        settings.snapshots_enabled,
-        metadata_items,
-        not_enforced or "nothing",
-    )
+    LOG.log(level, "imagefilter judges %s", summarise(policy))
+
+
+def _is_lenient(policy: Policy) -> bool:
+    """Return whether some rule of some project is not enforced, or stays on though all are off."""
+    for settings in (policy.settings, *policy.projects.values()):
+        if any(mode != "enforce" for mode in settings.modes.values()):
+            return True
+    return any(describe_what_stays_on(policy))
 
 
 def _has_file_options(policy: Policy) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import IO, Any, Protocol
 
 from imagefilter.journal.follower import Follower, Line, follow
-from imagefilter.journal.record import read_content
+from imagefilter.journal.record import CONFIGURE, is_configuration, read_content
 from imagefilter.relay import checkpoint
 from imagefilter.relay.counters import VERDICTS, read_action
 from imagefilter.relay.options import Settings
@@ -52,9 +52,13 @@ class NoBus:
 def name_event(record: dict[str, Any]) -> str:
     """Return the event type of a record: ``imagefilter.<action>.allow|deny|would_deny|exempt|outcome``.
 
+    That of a process's policy is ``imagefilter.configure``.
+
     :raises ValueError: if it is not a record of imagefilter.
     """
     content = read_content(record)
+    if is_configuration(record):
+        return f"imagefilter.{CONFIGURE}"
     subject = content.get("verdict")
     if "verdict_id" in content:
         subject = "outcome"

@@ -6,7 +6,6 @@ import configparser
 import contextlib
 import http.client
 import io
-import json
 import os
 import re
 import shlex
@@ -20,6 +19,7 @@ from typing import Any, Callable, NamedTuple
 
 from tests.gateway.client import PATIENCE, Response, find_free_port, send_request
 from tests.paths import ETC, ROOT
+from tests.records import parse_requests
 from tests.waiting import wait_until
 
 PASTE = ETC / "gateway.ini"
@@ -40,7 +40,7 @@ class Journal:
         with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
             file.seek(self._position)
             lines, _, _ = file.read().rpartition(b"\n")  # the last one may just be being written
-            self._records += [json.loads(line) for line in lines.splitlines()]
+            self._records += parse_requests(lines.splitlines())
             if lines:
                 self._position += len(lines) + 1
         return self._records

@@ -15,7 +15,7 @@ pytest.importorskip("keystone", reason="no Keystone in this virtualenv")
 from tests.gateway.keystone import SERVICE_USER
 from tests.gateway.nova import ServedNova
 from tests.gateway.servers import GatewayFactory
-from tests.records import content
+from tests.records import content, parse_requests
 from tests.wsgi import send
 
 IMAGE = {"createImage": {"name": "x"}}
@@ -38,7 +38,7 @@ class Sender(NamedTuple):
     def _read(self) -> list[dict[str, Any]]:
         if not self.journal.exists():
             return []
-        return [json.loads(line) for line in self.journal.read_text().splitlines()]
+        return parse_requests(self.journal.read_text().splitlines())
 
 
 @pytest.fixture(params=["pipeline", "gateway"])

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
 import os
 import shutil
 import sys
@@ -24,6 +23,7 @@ from typing import Any, Optional
 import webob
 
 from imagefilter import filter_factory
+from tests.records import parse_requests
 from tests.waiting import wait_until
 from tests.wsgi import send
 
@@ -171,7 +171,7 @@ class Cloud(integrated_helpers._IntegratedTestBase):
             file.seek(self._journal_position)
             lines, newline, _ = file.read().rpartition(b"\n")  # a gateway may be writing the next one
         self._journal_position += len(lines) + len(newline)
-        return [json.loads(line) for line in lines.splitlines()]
+        return parse_requests(lines.splitlines())
 
     def shorten_journal(self, limit: int) -> None:
         """Empty the journal if more than ``limit`` bytes of it have been read."""

@@ -146,7 +146,7 @@ def test_killed_processes_leave_no_image_without_a_record(cloud: Cloud, tmp_path
     lines = journal.read_bytes().splitlines()
     records = [json.loads(line) for line in lines if is_json(line)]
     torn = len(lines) - len(records)
-    allowed = names_by_verdict(record for record in records if record["eventType"] == "control")
+    allowed = names_by_verdict(record for record in records if record["action"] == "evaluate")
     ended = {outcome["verdict_id"] for outcome in outcomes(records)}
     print(f"{KILLS} kills, {len(made)} images, {len(allowed)} verdicts, {torn} torn lines")
     print(f"{len(allowed.keys() - ended)} verdicts without an outcome")

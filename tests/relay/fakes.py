@@ -24,6 +24,7 @@ from imagefilter.cli import app
 from imagefilter.journal.writer import append
 from tests.cases import image
 from tests.paths import ROOT
+from tests.records import parse_requests
 from tests.unit.fakes import FORK, Guarded
 from tests.waiting import wait_until
 
@@ -41,7 +42,7 @@ def templates() -> list[dict[str, Any]]:
         guarded = Guarded(audit_journal=str(path))
         guarded.post(image("nightly", {"k": "secret-value"}), HTTP_X_AUTH_TOKEN=TOKEN)
         guarded.post({"createImage": {}}, HTTP_X_AUTH_TOKEN=TOKEN)
-        return [json.loads(line) for line in path.read_bytes().splitlines()]
+        return parse_requests(path.read_bytes().splitlines())
 
 
 def record(number: int, template: int = 0, **content: Any) -> dict[str, Any]:

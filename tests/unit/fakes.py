@@ -16,6 +16,7 @@ import pytest
 
 from imagefilter import filter_factory
 from tests.cases import PROJECT, SERVER
+from tests.records import parse_requests
 from tests.wsgi import send
 
 PATH = f"/v2.1/servers/{SERVER}/action"
@@ -88,7 +89,7 @@ class Journalled(Guarded):
         """Return the records in the journal."""
         if not self.path.exists():
             return []
-        return [json.loads(line) for line in self.path.read_text().splitlines()]
+        return parse_requests(self.path.read_text().splitlines())
 
     def contents(self) -> list[dict[str, Any]]:
         """Return imagefilter's own part of each record."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagefilter import filter_factory
 from tests.cases import PROJECT, SERVER
+from tests.records import parse_requests
 from tests.wsgi import send
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ class Writer:
         return request_id
 
     def records(self) -> list[dict[str, Any]]:
-        """Return the records in the file, not those in rotated ones."""
-        return [json.loads(line) for line in self.path.read_text().splitlines()]
+        """Return the records of requests in the file, not those in rotated ones."""
+        return parse_requests(self.path.read_text().splitlines())
 
     def rotate(self, suffix: str) -> Path:
         """Rename the journal as logrotate does, and compress it if the suffix says so."""

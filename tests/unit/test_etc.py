@@ -31,7 +31,7 @@ def tool(name: str) -> str:
 
 def without_origins(policy: Policy) -> Policy:
     """Return a policy that compares equal to others that judge alike, wherever their options were given."""
-    return policy._replace(origins={}, names_given={})
+    return policy._replace(origins={}, names_given={}, loaded=policy.loaded._replace(section="", paste={}, files=()))
 
 
 @oslo_config_tools

@@ -37,6 +37,7 @@ ENTRY_POINTS = [
     "imagefilter.cli explain",
     "imagefilter.cli relay",
     "imagefilter.cli show_config",
+    "imagefilter.cli status",
     "oslo.config.opts imagefilter",
     "oslo.middleware.healthcheck imagefilter_compute",
     "paste.app_factory gateway",

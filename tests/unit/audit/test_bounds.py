@@ -11,6 +11,7 @@ import pytest
 from imagefilter import filter_factory
 from imagefilter.audit.bounds import METADATA_BYTES, TEXT_LENGTH
 from tests.cases import CASES, SERVER, Case, image
+from tests.records import parse_requests
 from tests.unit.fakes import (
     AUTHENTICATED,
     BEHIND_AUTH_TOKEN,
@@ -200,7 +201,7 @@ def test_an_image_id_is_bounded_and_whole(tmp_path: Path) -> None:
 
     path = tmp_path / "audit.jsonl"
     send(filter_factory({}, audit_journal=str(path))(app), "POST", PATH, image(), None, **AUTHENTICATED)
-    record = json.loads(path.read_text().splitlines()[1])
+    record = parse_requests(path.read_text().splitlines())[1]
     assert get_content(record)["image_id"] == "\ufffd" + "i" * (TEXT_LENGTH - 1)
 
 

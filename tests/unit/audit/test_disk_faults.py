@@ -192,7 +192,7 @@ def test_a_short_write_is_completed(tmp_path: Path, library: str, monkeypatch: p
     monkeypatch.setenv("FAULT", "short=100")
     served = Served(tmp_path / "audit.jsonl", "deny", context=SPAWN)
     assert [served.post(str(number)) for number in range(5)] == [ACCEPTED] * 5
-    assert [is_json(line) for line in read_lines(tmp_path / "audit.jsonl")] == [True] * 10
+    assert [is_json(line) for line in read_lines(tmp_path / "audit.jsonl")] == [True] * 11
     assert served.end() == ""
 
 
@@ -207,5 +207,5 @@ def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
     assert path.stat().st_size == size + 100, "torn"
     served.limit_file_size(-1)
     assert served.post("3") == ACCEPTED
-    assert [is_json(line) for line in read_lines(path)] == [True, True, False, True, True]
+    assert [is_json(line) for line in read_lines(path)] == [True, True, True, False, True, True]
     assert "File too large" in served.end()

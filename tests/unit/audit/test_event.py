@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import os
 import re
 import socket
 import types
@@ -18,6 +19,7 @@ from pycadf import attachment, event, host, reason, resource
 
 from imagefilter import filter_factory
 from tests.cases import PROJECT, SERVER, backup, image, items
+from tests.records import parse_requests
 from tests.unit.fakes import AUTHENTICATED, PATH, Journalled, get_content
 from tests.wsgi import build_environ, send
 
@@ -71,8 +73,11 @@ def test_a_verdict(guarded: Journalled) -> None:
     assert_cadf(verdict)
     assert (verdict["eventType"], verdict["action"], verdict["outcome"]) == ("control", "evaluate", "success")
     assert verdict["reason"] == {"policyType": "imagefilter", "policyId": "allow"}
-    assert get_content(verdict) == {
+    content = get_content(verdict)
+    assert re.fullmatch("[0-9a-f]{16}", content.pop("policy_digest"))
+    assert content == {
         "verdict": "allow",
+        "pid": os.getpid(),
         "action": "createImage",
         "project_id": PROJECT,
         "rule": None,
@@ -101,6 +106,7 @@ def test_an_outcome(guarded: Journalled) -> None:
     assert content.pop("seconds") >= 0
     assert content == {
         "verdict_id": verdict["id"],
+        "pid": os.getpid(),
         "action": "createImage",
         "status": 202,
         "image_id": None,
@@ -316,7 +322,7 @@ def test_each_outcome(
     app = filter_factory({}, audit_journal=str(path))(Failing(status))
     with contextlib.suppress(LookupError):
         send(app, "POST", PATH, image(), None, **AUTHENTICATED)
-    record = json.loads(path.read_text().splitlines()[1])
+    record = parse_requests(path.read_text().splitlines())[1]
     assert (record["outcome"], record["reason"]) == (outcome, expected_reason)
     [attached] = record["attachments"]
     assert attached["typeURI"] == "mime:application/json"
@@ -329,7 +335,7 @@ def test_a_response_that_never_began(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     app = filter_factory({}, audit_journal=str(path))(lambda environ, start_response: iter([b""]))
     app(build_environ("POST", PATH, image(), **AUTHENTICATED), None).close()
-    record = json.loads(path.read_text().splitlines()[1])
+    record = parse_requests(path.read_text().splitlines())[1]
     assert (record["outcome"], record["reason"]["reasonCode"]) == ("unknown", "none")
     content = get_content(record)
     assert (content["status"], content["image_id"], content["seconds"], content["error"]) == (None, None, 0, None)

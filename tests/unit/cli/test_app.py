@@ -28,6 +28,7 @@ COMMANDS = (
     "explain",
     "relay",
     "show config",
+    "status",
 )
 LIBRARIES = ("duckdb", "oslo_messaging", "plotly", "prometheus_client")
 

@@ -15,6 +15,7 @@ pytest.importorskip("cliff")
 pytest.importorskip("duckdb")
 
 from tests.cases import image
+from tests.records import remove_configurations
 from tests.unit.journal_fixtures import Writer
 
 COMMANDS = ["list", "summary", "show", "replay", "report"]
@@ -24,6 +25,7 @@ COMMANDS = ["list", "summary", "show", "replay", "report"]
 def audit(writer: Writer, tmp_path: Path, config: Path, run: Any) -> Callable[[str], Any]:
     """Run an audit command on the journal, which holds one request."""
     request = writer.post(image("good"))
+    remove_configurations(writer.path)
     config.write_text("[imagefilter]\nmetadata_items = 128\n")
     more: dict[str, list[Any]] = {
         "show": [request],

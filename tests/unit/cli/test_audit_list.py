@@ -14,6 +14,7 @@ pytest.importorskip("duckdb")
 
 from imagefilter.cli._filters import parse_time
 from tests.cases import PROJECT, SERVER, image
+from tests.records import remove_configurations
 from tests.unit.cli.conftest import OTHER_PROJECT
 from tests.unit.journal_fixtures import Accepting, Writer
 
@@ -169,6 +170,7 @@ def test_reads_rotated_and_compressed_files(writer: Writer, list_rows: Any) -> N
 
 def test_joins_a_verdict_and_its_outcome_in_two_files(writer: Writer, list_rows: Any) -> None:
     writer.post(image("good"))
+    remove_configurations(writer.path)
     verdict, outcome = writer.path.read_text().splitlines(keepends=True)
     writer.path.with_name("audit.jsonl.1").write_text(verdict)
     writer.path.write_text(outcome)
@@ -196,6 +198,7 @@ TORN = [b'{"typeURI": "http://sch', b"\x00" * 300, b"\xff\xfe", b"7", b"[]", b'{
 
 def test_reports_torn_lines_and_leaves_them_out(writer: Writer, run: Any) -> None:
     first = writer.post(image("good"))
+    remove_configurations(writer.path)
     with writer.path.open("ab") as file:
         file.write(b"\n".join([*TORN, b'{"id": "the last']))
     last = writer.post(image("good"))

@@ -12,6 +12,7 @@ pytest.importorskip("cliff")
 pytest.importorskip("duckdb")
 
 from tests.cases import image
+from tests.records import remove_configurations
 from tests.unit.journal_fixtures import Accepting, Writer
 
 IMAGE_ID = "22222222-2222-4333-8444-555555555555"
@@ -59,6 +60,7 @@ def test_reports_an_unknown_id(writer: Writer, ids: dict[str, str], run: Any) ->
 
 
 def test_the_outcome_is_unknown_if_the_process_died(writer: Writer, ids: dict[str, str], run: Any) -> None:
+    remove_configurations(writer.path)
     lines = writer.path.read_text().splitlines(keepends=True)
     writer.path.write_text("".join(lines[:3]))
     shown = json.loads(run("audit", "show", "-f", "json", "--journal", writer.path, ids["request_id"]).out)

@@ -10,6 +10,7 @@ pytest.importorskip("cliff")
 pytest.importorskip("duckdb")
 
 from tests.cases import PROJECT, image
+from tests.records import remove_configurations
 from tests.unit.cli.conftest import OTHER_PROJECT
 from tests.unit.journal_fixtures import Writer, shift
 
@@ -47,6 +48,7 @@ def test_counts_by_rule(ids: dict[str, str], summarise: Any) -> None:
 
 
 def test_counts_unknown_outcomes(writer: Writer, ids: dict[str, str], summarise: Any) -> None:
+    remove_configurations(writer.path)
     verdict, _, *rest = writer.path.read_text().splitlines(keepends=True)
     writer.path.write_text("".join([verdict, *rest]))
     [row] = [row for row in summarise("action") if row["Action"] == "createImage"]

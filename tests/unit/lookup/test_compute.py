@@ -16,6 +16,7 @@ from cachetools import TTLCache
 from imagefilter import filter_factory
 from imagefilter.lookup import compute
 from tests.cases import PROJECT, SERVER, image
+from tests.records import parse_requests
 from tests.unit.fakes import AUTHENTICATED, CONTEXT, get_content
 from tests.wsgi import send
 
@@ -312,7 +313,7 @@ def test_a_401_about_a_caller_who_is_vouched_for_is_a_failed_lookup(
     journal = tmp_path / "audit.jsonl"
     app = guard(nova, audit_journal=str(journal), lookup_on_error=lookup_on_error)
     assert post(app, 1).status_int == status
-    content = get_content(json.loads(journal.read_text().splitlines()[0]))
+    content = get_content(parse_requests(journal.read_text().splitlines())[0])
     assert (content["verdict"], content["rule"]) == (verdict, rule)
     nova.status = "200 OK"
     assert post(app, 1).status_int == 202, "asked again"
