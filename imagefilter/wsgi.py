@@ -10,7 +10,9 @@ uWSGI looks for ``application`` in the module's dictionary alone. Otherwise the 
 from __future__ import annotations
 
 import configparser
+import logging
 import os
+import re
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -28,6 +30,12 @@ VARIABLE = "IMAGEFILTER_PASTE"
 _EXIT_STATUS = 3
 
 _lock = threading.Lock()
+
+# Options of keystoneauth's plugins, which auth_token reads and says of each that it does not know it; and the shipped
+# paste file's own, which PasteDeploy hands to every filter.
+_PLUGIN_OPTION = re.compile(
+    "compute_api|auth_url|username|password|(user|project|trust|system|default|application_credential)_.*"
+)
 
 _REQUEST_KEYS = ("CONTENT_LENGTH", "CONTENT_TYPE", "RAW_URI", "REQUEST_URI", "REMOTE_USER", "AUTH_TYPE")
 
@@ -51,6 +59,7 @@ def load(paste: str) -> WSGIApplication:
     path, _, name = paste.partition("#")
     if not path:
         raise _exit(f"{VARIABLE} is not set: name the paste file, e.g. /etc/imagefilter/gateway.ini")
+    _set_up_logging()
     try:
         application: WSGIApplication = loadapp(f"config:{os.path.abspath(path)}", name=name or None)
     except configparser.InterpolationError as error:  # its own message contains the value, which may be a password
@@ -59,6 +68,21 @@ def load(paste: str) -> WSGIApplication:
     except (LookupError, OSError, ValueError) as error:
         raise _exit(f"{VARIABLE}={paste}: {error}") from error
     return with_script_name(without_environment(application))
+
+
+def _set_up_logging() -> None:
+    """Write what is logged to standard error, unless somebody has set up where it goes: servers log only their own."""
+    if logging.getLogger().handlers:
+        return
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("imagefilter").setLevel(logging.INFO)
+    logging.getLogger("keystonemiddleware._common.config").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return whether a line about an option that auth_token does not know says more than that it is a plugin's."""
+    found = re.fullmatch('The option "(.+)" is not known to keystonemiddleware', record.getMessage())
+    return found is None or _PLUGIN_OPTION.fullmatch(found[1]) is None
 
 
 def with_script_name(application: WSGIApplication) -> WSGIApplication:

@@ -36,3 +36,14 @@ def list_pids(journal: str) -> list[int]:
     command = [Path(sys.executable).with_name("imagefilter"), "status", "-f", "json", "--journal", journal]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return [row["PID"] for row in json.loads(done.stdout)]
+
+
+def test_the_log_of_a_start_says_what_is_in_force_and_no_more(upstream: Upstream) -> None:
+    """auth_token says of each option of keystoneauth's that it does not know it; a misspelt one is still named."""
+    authtoken = {"auth_url": "http://127.0.0.1:9", "project_name": "service", "memcached_server": "x"}
+    with serve_gateway("granian", upstream.url, authtoken=authtoken) as gateway:
+        lines = [line for line in gateway.log.read_text().splitlines() if " INFO " in line or " WARNING " in line]
+    ours, theirs = lines
+    assert " INFO imagefilter.policy.store: imagefilter judges createImage, createBackup by policy " in ours
+    assert f"; journal: {gateway.journal.path}; mode: enforce" in ours
+    assert 'The option "memcached_server" is not known' in theirs

@@ -112,7 +112,7 @@ class InstrumentedNova:
         """Return whether each admitted request has its outcome recorded."""
         admitted = outcomes = 0
         for record in self._records:
-            admitted += record["eventType"] == "control" and record["outcome"] == "success"
+            admitted += record["action"] == "evaluate" and record["outcome"] == "success"
             outcomes += record["eventType"] == "activity"
         if admitted <= outcomes:
             return True
