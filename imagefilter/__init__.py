@@ -27,6 +27,13 @@ limit, and an exception becomes Nova's 500. Options are keys of the paste sectio
 * ``metadata_reserved`` (the image's own fields, *p*): keys that a client may not give;
 * ``mode`` (``enforce``, *p*): ``warn`` tries the rules out, ``off`` judges nothing;
 * ``rule_modes`` (*p*): ``rule:mode`` pairs that win over ``mode``;
+* ``snapshots_per_server``, ``snapshots_per_project`` (``-1``, *p*): how many images of servers a project may own;
+* ``snapshots_in_progress`` (``-1``, *p*): how many of them may be unfinished at a time;
+* ``one_at_a_time`` (``false``, *p*): whether a server has one image action at a time;
+* ``backup_rotation_max``, ``backup_rotation_min`` (``-1``, *p*): how many backups a createBackup may keep;
+* ``coordination_url``, ``lock_wait`` (``2``), ``lock_lease`` (``300``): the locks that keep limits exact;
+* ``image_api_url``, ``api_interface`` (``internal``), ``api_region``, ``api_ca_file``, ``api_timeout`` (``10``): where
+  images are counted;
 * ``exempt_roles`` (*p*): roles that are not bound by the switch, the quota and the operator's rules;
 * ``lookup_on_error`` (``deny``): what happens to a request whose quota could not be looked up;
 * ``lookup_ttl`` (``60``): seconds that a quota is remembered;

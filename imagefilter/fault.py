@@ -24,7 +24,9 @@ FAULT_NAMES = {
     401: "unauthorized",
     403: "forbidden",
     404: "itemNotFound",
+    409: "conflictingRequest",
     413: "overLimit",
+    429: "overLimit",
     502: "computeFault",
     503: "serviceUnavailable",
     504: "computeFault",
@@ -48,13 +50,24 @@ class Fault(Exception):
     :param status: HTTP status code, one of :data:`FAULT_NAMES`.
     :param message: for the client.
     :param www_authenticate: for 401 only, the value of ``WWW-Authenticate``.
+    :param retry_after: seconds after which a client may try again.
+    :param headers: others.
     """
 
-    def __init__(self, status: int, message: str, www_authenticate: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        www_authenticate: str | None = None,
+        retry_after: int | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.www_authenticate = www_authenticate
+        self.retry_after = retry_after
+        self.headers = headers
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         body = json.dumps(self._document()).encode("ascii")
@@ -64,14 +77,20 @@ class Fault(Exception):
         headers = [("Content-Type", content_type)]
         if self.www_authenticate:
             headers.append(("WWW-Authenticate", self.www_authenticate))
+        if self.retry_after is not None:
+            headers.append(("Retry-After", str(self.retry_after)))
+        headers += self.headers
         headers += _request_id_headers(environ)
         headers += _microversion_headers(environ)
         return webob.Response(status=self.status, body=body, headerlist=headers)(environ, start_response)
 
     def _document(self) -> dict[str, dict[str, object]]:
+        fault: dict[str, object] = {"message": self.message, "code": self.status}
         if self.status == 401:  # keystonemiddleware's body: Nova itself never responds to a missing token
             return {"error": {"code": 401, "title": "Unauthorized", "message": self.message}}
-        return {FAULT_NAMES[self.status]: {"message": self.message, "code": self.status}}
+        if self.status == 429:  # as Nova's own
+            fault["retryAfter"] = str(self.retry_after)
+        return {FAULT_NAMES[self.status]: fault}
 
 
 def warning(rule: str, message: str) -> str:

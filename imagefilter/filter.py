@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Callable
 
 from imagefilter.audit.recorder import Recorder
 from imagefilter.fault import Fault, warning
-from imagefilter.lookup.compute import ComputeAPI, ComputeLookups
+from imagefilter.lookup.apis import APIs
+from imagefilter.lookup.request import RequestLookups
 from imagefilter.pipeline import describe_stranger
 from imagefilter.policy.config import paste_location
 from imagefilter.policy.context import RequestContext, build_context, find_project
 from imagefilter.policy.policy import Policy
+from imagefilter.policy.stamps import stamp
 from imagefilter.policy.store import PolicyStore
 from imagefilter.request.action import (
     ACTION_NAMES,
@@ -27,6 +30,7 @@ from imagefilter.request.body import read_body, set_body
 from imagefilter.request.identity import identify
 from imagefilter.response import ObservedResponse
 from imagefilter.rules.engine import Decision, Verdict, judge
+from imagefilter.rules.limits import describe_usage
 from imagefilter.rules.table import load_policy
 
 if TYPE_CHECKING:
@@ -35,16 +39,19 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
+#: An app sets this key of the environ if its response does not tell whether the request has been carried out.
+UNKNOWN_OUTCOME = "imagefilter.unknown_outcome"
+
 
 class ImageFilter:
     """A WSGI application in front of another: :meth:`respond` is the callable."""
 
-    __slots__ = ("_app", "_compute", "_recorder", "_store")
+    __slots__ = ("_apis", "_app", "_recorder", "_store")
 
     def __init__(self, app: WSGIApplication, store: PolicyStore) -> None:
         self._app = app
         self._store = store
-        self._compute = ComputeAPI(app, store.policy.lookup_ttl)
+        self._apis = APIs(app)
         self._recorder = Recorder()
 
     def respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -66,17 +73,21 @@ class ImageFilter:
         if action is None:
             return self._app
         context = build_context(action, identify(environ), policy)
-        verdict = judge(context, ComputeLookups(self._compute, environ, context))
-        _log(context, verdict)
-        body = _canonical_body(context, verdict)
-        # On disk before anything happens: there is no image without a record.
-        record = self._recorder.record_verdict(environ, context, verdict)
-        if verdict.decision is Decision.DENY:
-            return _refusal(context, verdict)
-        if body is not None:
-            set_body(environ, body)
-            environ["CONTENT_TYPE"] = "application/json"
-        return self._forwarder(context, verdict, record)
+        lookups = self._apis.build_lookups(environ, context)
+        with contextlib.ExitStack() as locked:
+            locked.callback(lookups.release)
+            verdict = judge(context, lookups)
+            _log(context, verdict)
+            body = _canonical_body(context, verdict)
+            # On disk before anything happens: there is no image without a record.
+            record = self._recorder.record_verdict(environ, context, verdict, lookups.measured)
+            if verdict.decision is Decision.DENY:
+                return _refusal(context, verdict, lookups)
+            if body is not None:
+                set_body(environ, body)
+                environ["CONTENT_TYPE"] = "application/json"
+            locked.pop_all()  # until the response has begun: then its image is in Glance, for the next one to count
+        return self._forwarder(context, verdict, record, lookups)
 
     def _recognise(self, environ: WSGIEnvironment) -> tuple[ImageAction | None, Policy]:
         """Read the request; return the image action to judge, or None, and the policy to judge it by."""
@@ -88,7 +99,7 @@ class ImageFilter:
                 return None, policy  # unread, as if the filter were not there
             raise
         if may_name(body, ACTION_NAMES):  # of any action: the list of those that are judged may just have changed
-            policy = self._current_policy()
+            policy = self._store.current()
         action = recognise(environ, body, policy.actions)
         if action is not None and action.name is not None and action.name not in policy.actions:
             action = None
@@ -97,26 +108,28 @@ class ImageFilter:
     def _is_off(self, environ: WSGIEnvironment) -> bool:
         """Return whether nothing is judged of the request's project."""
         project_id = find_project(find_target(environ), identify(environ))
-        return not self._current_policy().for_project(project_id).judging
+        return not self._store.current().for_project(project_id).judging
 
-    def _forwarder(self, context: RequestContext, verdict: Verdict, record: Event | None) -> WSGIApplication:
+    def _forwarder(
+        self, context: RequestContext, verdict: Verdict, record: Event | None, lookups: RequestLookups
+    ) -> WSGIApplication:
         """Return the compute API as an application whose response is observed and recorded."""
 
         def forward(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             if verdict.decision is Decision.WOULD_DENY:
                 start_response = _with_warning(start_response, verdict)
-            response = ObservedResponse(
-                start_response, lambda ended: self._recorder.record_outcome(record, ended, context.policy)
-            )
-            return response.call(self._app, environ)
+
+            def begin(response: ObservedResponse) -> list[tuple[str, str]]:
+                lookups.end(is_known=UNKNOWN_OUTCOME not in environ)
+                return _usage_headers(context, lookups, response.status == 202)
+
+            def end(response: ObservedResponse) -> None:
+                lookups.end(is_known=not response.error)
+                self._recorder.record_outcome(record, response, context.policy, lookups.lost_lock)
+
+            return ObservedResponse(start_response, begin, end).call(self._app, environ)
 
         return forward
-
-    def _current_policy(self) -> Policy:
-        policy = self._store.current()
-        if policy.lookup_ttl != self._compute.ttl:
-            self._compute = ComputeAPI(self._app, policy.lookup_ttl)
-        return policy
 
 
 def filter_factory(
@@ -149,17 +162,27 @@ def _canonical_body(context: RequestContext, verdict: Verdict) -> bytes | None:
     """Encode what the compute API reads; None if the request is refused, or where nothing is judged."""
     if verdict.decision is Decision.DENY or not context.settings.judging:
         return None
-    return encode(context.action, renamed=context.settings.mode == "enforce" and not verdict.rule)
+    renamed = context.settings.mode == "enforce" and not verdict.rule
+    return encode(context.action, renamed, stamp(context))
 
 
-def _refusal(context: RequestContext, verdict: Verdict) -> Fault:
+def _usage_headers(context: RequestContext, lookups: RequestLookups, is_made: bool) -> list[tuple[str, str]]:
+    """Tell a client how many images there are, with this one, beside the limits."""
+    text = describe_usage(context.settings.limits, lookups.measured.usage, int(is_made))
+    if not text:
+        return []
+    return [("X-Snapshot-Usage", text)]
+
+
+def _refusal(context: RequestContext, verdict: Verdict, lookups: RequestLookups) -> Fault:
     """Build the response to a refused request; a 401 has a ``WWW-Authenticate`` as keystonemiddleware writes it."""
     challenge = None
     if verdict.status == 401:
         challenge = "Keystone"
         if context.policy.www_authenticate_uri:
             challenge = f'Keystone uri="{context.policy.www_authenticate_uri}"'
-    return Fault(verdict.status or 400, verdict.message, challenge)
+    headers = _usage_headers(context, lookups, is_made=False)
+    return Fault(verdict.status or 400, verdict.message, challenge, verdict.retry_after, headers)
 
 
 def _with_warning(start_response: StartResponse, verdict: Verdict) -> StartResponse:

@@ -1,4 +1,4 @@
-"""The compute API's response to an admitted request, observed on its way to the client; nothing of it is changed."""
+"""The compute API's response to an admitted request, observed on its way to the client; only headers are added."""
 
 from __future__ import annotations
 
@@ -18,15 +18,22 @@ class ObservedResponse:
     """A response as a WSGI iterable: it passes on what the application returns.
 
     ``status`` is None until the application called ``start_response``; ``seconds`` is the time until then; ``error``
-    names the exception that ended the response. ``on_end`` is called once, when the response has ended in any way.
+    names the exception that ended the response. ``on_begin`` is called at each ``start_response`` and returns headers
+    to add; ``on_end`` is called once, when the response has ended in any way.
     """
 
-    def __init__(self, start_response: StartResponse, on_end: Callable[[ObservedResponse], None]) -> None:
+    def __init__(
+        self,
+        start_response: StartResponse,
+        on_begin: Callable[[ObservedResponse], list[tuple[str, str]]],
+        on_end: Callable[[ObservedResponse], None],
+    ) -> None:
         self.status: int | None = None
         self.image_id: str | None = None
         self.seconds = 0.0
         self.error = ""
         self._start_response = start_response
+        self._on_begin = on_begin
         self._on_end: Callable[[ObservedResponse], None] | None = on_end
         self._chunks: Iterable[bytes] = ()
         self._body: bytes | None = None  # None: not read
@@ -67,7 +74,7 @@ class ObservedResponse:
         self.seconds = time.monotonic() - self._started_at
         self.status = int(status[:3])
         self._observe_headers(headers)
-        write = self._start_response(status, headers, *exc_info)
+        write = self._start_response(status, [*headers, *self._on_begin(self)], *exc_info)
 
         def observed_write(data: bytes) -> object:
             self._observe(data)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from imagefilter.audit.bounds import METADATA_BYTES, Bounds, replace_surrogates
+from imagefilter.lookup.request import Measured
 from imagefilter.policy.context import RequestContext
 from imagefilter.request.action import ImageAction
-from imagefilter.request.codec import decode_latin1, type_name
+from imagefilter.request.codec import decode_latin1, read_rotation, type_name
 from imagefilter.rules.engine import Verdict
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 # Readers' integers have 64 bits.
-_LARGEST_ROTATION = 2**63 - 1
-_DIGITS = re.compile("[0-9]{1,18}")
+_LARGEST_NUMBER = 2**63 - 1
 
 
 def describe_verdict(
@@ -55,6 +54,19 @@ def describe_verdict(
     return content
 
 
+def describe_measured(measured: Measured) -> dict[str, Any]:
+    """Describe what was counted for a request, and how long its lock and its count took, in seconds."""
+    content: dict[str, Any] = {}
+    counts = {name: count for name, count in measured.usage._asdict().items() if count is not None}
+    if counts:
+        content["snapshot_usage"] = counts
+    for name in ("lock_seconds", "lookup_seconds"):
+        seconds = getattr(measured, name)
+        if seconds is not None:
+            content[name] = round(seconds, 6)
+    return content
+
+
 def _name_content(name: Any, bounds: Bounds) -> dict[str, str | None]:
     if name is None:
         return {"image_name": None}
@@ -67,20 +79,19 @@ def _backup_content(action: ImageAction, bounds: Bounds) -> dict[str, Any]:
     """Describe what a backup deletes: all backups of its type but the newest ``rotation``."""
     if action.name != "createBackup" or type(action.entity) is not dict:
         return {}
-    content: dict[str, Any] = {"backup_type": None, "rotation": _read_rotation(action.entity.get("rotation"))}
+    content: dict[str, Any] = {"backup_type": None, "rotation": _describe_rotation(action.entity.get("rotation"))}
     backup_type = action.entity.get("backup_type")
     if type(backup_type) is str:
         content["backup_type"] = bounds.text("backup_type", backup_type)
     return content
 
 
-def _read_rotation(rotation: Any) -> int | None:
-    """Return a rotation as a number, also if it is one in quotes, which Nova accepts; None if Nova refuses it."""
-    if type(rotation) is str and _DIGITS.fullmatch(rotation):
-        return int(rotation)
-    if type(rotation) is int and 0 <= rotation <= _LARGEST_ROTATION:
-        return rotation
-    return None
+def _describe_rotation(rotation: Any) -> int | None:
+    """Return a rotation as a number that readers can hold; None if Nova refuses it."""
+    number = read_rotation(rotation)
+    if number is None or number > _LARGEST_NUMBER:
+        return None
+    return number
 
 
 def _metadata_content(metadata: Any, allowed: str, bounds: Bounds) -> dict[str, Any]:

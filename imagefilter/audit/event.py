@@ -22,9 +22,10 @@ from pycadf.event import Event
 
 from imagefilter.audit.bounds import TEXT_LENGTH, Bounds, replace_surrogates
 from imagefilter.audit.configuration import describe_configuration
-from imagefilter.audit.content import describe_verdict
+from imagefilter.audit.content import describe_measured, describe_verdict
 from imagefilter.audit.resources import Resource, describe_initiator, describe_target
 from imagefilter.journal.record import ATTACHMENT, CONFIGURE
+from imagefilter.lookup.request import Measured
 from imagefilter.policy.context import RequestContext
 from imagefilter.policy.policy import Policy
 from imagefilter.response import ObservedResponse
@@ -57,16 +58,18 @@ class EventFactory:
             host=host.Host(address=name),
         )
 
-    def build_verdict(self, environ: WSGIEnvironment, context: RequestContext, verdict: Verdict) -> Event:
+    def build_verdict(
+        self, environ: WSGIEnvironment, context: RequestContext, verdict: Verdict, measured: Measured
+    ) -> Event:
         """Build the record of a verdict."""
         bounds = Bounds()
         outcome = cadftaxonomy.OUTCOME_SUCCESS
         if verdict.decision is Decision.DENY:
             outcome = cadftaxonomy.OUTCOME_FAILURE
-        content = describe_verdict(environ, context, verdict, bounds)
+        content = {**describe_verdict(environ, context, verdict, bounds), **describe_measured(measured)}
         event = Event(
             eventType=cadftype.EVENTTYPE_CONTROL,
-            id=str(uuid.uuid4()),
+            id=context.record_id,
             eventTime=_now(),
             action=cadftaxonomy.ACTION_EVALUATE,
             outcome=outcome,

@@ -11,6 +11,7 @@ from imagefilter.audit import event
 from imagefilter.audit.event import EventFactory
 from imagefilter.fault import Fault
 from imagefilter.journal import writer
+from imagefilter.lookup.request import Measured
 from imagefilter.policy.context import RequestContext
 from imagefilter.policy.policy import Policy
 from imagefilter.response import ObservedResponse
@@ -39,9 +40,12 @@ class Recorder:
         self._unrecorded = 0  # records that could not be written since the last one that could
         self._configured = (0, 0)  # the process and the load of a policy that were recorded last
 
-    def record_verdict(self, environ: WSGIEnvironment, context: RequestContext, verdict: Verdict) -> Event | None:
+    def record_verdict(
+        self, environ: WSGIEnvironment, context: RequestContext, verdict: Verdict, measured: Measured
+    ) -> Event | None:
         """Record a verdict; when this returns, it is on disk.
 
+        :param measured: what was counted for it.
         :returns: the record; None if there is nothing to record.
         :raises Fault: 503 if it can't be recorded, ``audit_on_error`` is ``deny``, and the mode of the project is
             ``enforce``: a trial hurts nobody.
@@ -55,7 +59,7 @@ class Recorder:
             return None
         record = None
         try:
-            record = self._events.build_verdict(environ, context, verdict)
+            record = self._events.build_verdict(environ, context, verdict, measured)
             self._record_configuration(policy)
             self._write(record, policy)
         except Exception as error:
@@ -68,15 +72,21 @@ class Recorder:
                 raise Fault(503, "The request could not be recorded.") from error
         return record
 
-    def record_outcome(self, verdict: Event | None, response: ObservedResponse, policy: Policy) -> None:
+    def record_outcome(
+        self, verdict: Event | None, response: ObservedResponse, policy: Policy, lost_lock: bool = False
+    ) -> None:
         """Record what the compute API responded; the response goes out whether that succeeds or not.
 
         :param verdict: the record of the verdict; None if there is none.
+        :param lost_lock: whether the lock of a limit was lost meanwhile.
         """
         if verdict is None:
             return
         try:
-            self._write(self._events.build_outcome(verdict, response), policy)
+            record = self._events.build_outcome(verdict, response)
+            if lost_lock:
+                event.add_content(record, lost_lock=True)
+            self._write(record, policy)
         except Exception as error:
             self._count_unrecorded("outcome", error, policy, "the response is sent")
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from imagefilter.cli._output import fail
 from imagefilter.policy.config import ConfigError
 from imagefilter.policy.policy import Policy
+from imagefilter.rules.case import LockState, Usage
 from imagefilter.rules.table import load_policy
 
 DEFAULT_CONFIG = "/etc/imagefilter/imagefilter.conf"
@@ -61,13 +62,26 @@ def _parse_limit(text: str) -> int:
 
 
 class FixedLookups(NamedTuple):
-    """Lookups for :mod:`imagefilter.rules` that return what the operator gave on the command line."""
+    """Lookups for :mod:`imagefilter.rules` that return what the operator gave on the command line, or a record has."""
 
     quota: int
+    counts: Usage = Usage()
 
     def metadata_items(self) -> int:
         """Return the quota."""
         return self.quota
+
+    def lock(self) -> LockState:
+        """Return that the lock is held: nobody else asks."""
+        return LockState.HELD
+
+    def usage(self) -> Usage:
+        """Return the counts."""
+        return self.counts
+
+    def count_rotated_out(self) -> int | None:
+        """Return that no backup is rotated out."""
+        return 0
 
 
 def load_config(path: str) -> Policy:

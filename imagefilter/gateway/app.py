@@ -64,6 +64,8 @@ class Gateway:
             return fault(environ, start_response)
         except HTTPError as error:
             failure = _build_fault(error)
+            if failure.status != 503:  # the compute API may have got the request
+                environ["imagefilter.unknown_outcome"] = True
             LOG.error("%s %a: %s %s", environ["REQUEST_METHOD"], environ.get("PATH_INFO"), failure.message, error)
             return failure(environ, start_response)
         start_response(response.status, build_response_headers(environ, response.upstream, response.length))

@@ -144,19 +144,6 @@ class ComputeAPI:
         return _limit_in(body)
 
 
-class ComputeLookups:
-    """The lookups of one request: what its rules may ask the compute API."""
-
-    def __init__(self, compute: ComputeAPI, environ: WSGIEnvironment, context: RequestContext) -> None:
-        self._compute = compute
-        self._environ = environ
-        self._context = context
-
-    def metadata_items(self) -> int:
-        """See :meth:`ComputeAPI.metadata_items`."""
-        return self._compute.metadata_items(self._environ, self._context)
-
-
 class _ServerFailed(LookupFailed):
     """A failure that has nothing to do with the caller. It is remembered, so that a sick API is not asked more."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import NamedTuple
 
+from imagefilter.policy.limits import LockKeys, canonical_server_id, hash_names
 from imagefilter.policy.policy import Policy, Settings
 from imagefilter.request.action import ImageAction, Target
 from imagefilter.request.identity import Identity
@@ -17,17 +19,48 @@ class RequestContext(NamedTuple):
     project_id: str | None  # the project whose settings apply; None: nobody knows which
     settings: Settings
     policy: Policy
+    record_id: str  # of the record of its verdict
 
     @property
     def is_exempt(self) -> bool:
         """Whether a role of the caller's exempts it from rules; only roles that somebody vouches for count."""
         return self.identity.authenticated and not self.settings.exempt_roles.isdisjoint(self.identity.roles)
 
+    @property
+    def server_id(self) -> str:
+        """The server's id as Nova writes it; empty if the path names none."""
+        if self.action.target is None:
+            return ""
+        return canonical_server_id(self.action.target.server_id)
+
+    def find_locks(self) -> LockKeys:
+        """Return the locks that the image action needs.
+
+        Never a lock of the server alone: anybody could lock anybody's server by naming it. A stranger locks nobody, and
+        an exempt caller for no limit: his image may as well have come later.
+        """
+        if not self.identity.authenticated or not self.project_id:
+            return LockKeys()
+        limits, modes = self.settings.limits, self.settings.modes
+        one_at_a_time = limits.one_at_a_time and modes["one-at-a-time"] == "enforce"
+        by_server = by_project = False
+        if not self.is_exempt:
+            by_server = limits.per_server >= 0 and modes["server-limit"] == "enforce"
+            by_project = limits.per_project >= 0 and modes["project-limit"] == "enforce"
+            by_project |= limits.in_progress >= 0 and modes["progress-limit"] == "enforce"
+        server = project = None
+        if by_project:
+            project = hash_names(self.project_id)
+        if one_at_a_time or (by_server and not by_project):
+            server = hash_names(self.project_id, self.server_id)
+        return LockKeys(server, project, not one_at_a_time)
+
 
 def build_context(action: ImageAction, identity: Identity, policy: Policy) -> RequestContext:
     """Find the project of a request and its settings."""
     project_id = find_project(action.target, identity)
-    return RequestContext(action, identity, project_id, policy.for_project(project_id), policy)
+    settings = policy.for_project(project_id)
+    return RequestContext(action, identity, project_id, settings, policy, record_id=str(uuid.uuid4()))
 
 
 def find_project(target: Target | None, identity: Identity) -> str | None:

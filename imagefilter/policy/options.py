@@ -6,6 +6,7 @@ import copy
 
 from oslo_config import cfg, types
 
+from imagefilter.policy.limit_options import LIMIT_OPTIONS, PROJECT_LIMIT_OPTIONS
 from imagefilter.request.action import ACTIONS
 
 #: The group of all options in a config file.
@@ -65,7 +66,7 @@ INSTRUCTIONS = ("location", "instance_owner", "backend")
 IMAGE_FIELDS = _BASE_PROPERTIES + _RESERVED_PROPERTIES + INSTRUCTIONS
 
 #: Options that a section [imagefilter:project:<id>] may hold.
-PROJECT_OPTIONS = frozenset(
+PROJECT_OPTIONS = PROJECT_LIMIT_OPTIONS | frozenset(
     (
         "snapshots_enabled",
         "metadata_items",
@@ -188,10 +189,11 @@ vouches for count.
         default="deny",
         choices=[
             ("deny", "503, The metadata quota could not be determined."),
-            ("allow", "the quota does not apply"),
+            ("allow", "the quota or the limit does not apply"),
         ],
         help="""
-What happens to a request whose quota could not be looked up in the compute API (``metadata_items_source = compute``).
+What happens to a request whose quota or limit could not be looked up in the API that knows it, or whose lock could not
+be had.
 """,
     ),
     cfg.IntOpt(
@@ -263,6 +265,7 @@ The public Identity API endpoint, sent to clients without a token in ``WWW-Authe
 ``auth_token`` filter runs before this one.
 """,
     ),
+    *LIMIT_OPTIONS,
 )
 
 

@@ -8,16 +8,19 @@ interfere.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from imagefilter.policy.config import ConfigError, RawOption, convert, names_of, read_paste, select
 from imagefilter.policy.files import ConfigFiles, find_files, is_misspelt
+from imagefilter.policy.limits import STAMPS, Limits
 from imagefilter.policy.loaded import Loaded, compute_digest
 from imagefilter.policy.options import GROUP, OPTIONS, PROJECT_OPTIONS, PROJECT_SECTION, SECRETS
 from imagefilter.policy.pattern import Matches, compile_pattern
 from imagefilter.policy.reserved import ReservedKeys, build_reserved
+from imagefilter.request.action import ACTIONS
 
 _OPTION_NAMES = names_of(OPTIONS)
 _PROJECT_ID = re.compile(r"[0-9a-f-]{1,64}")
@@ -46,6 +49,25 @@ class Settings(NamedTuple):
     mode: str  # of rules that have none of their own
     judging: bool  # the mode of some rule is not off
     exempt_roles: frozenset[str]
+    limits: Limits
+    limit_keys: Mapping[str, ReservedKeys]  # by action: keys that clients may not set, since images are counted by them
+
+    @property
+    def stamps(self) -> tuple[str, ...]:
+        """The metadata keys that the filter sets itself on each image; a trial changes no request."""
+        if self.limits.count_images and self.mode == "enforce":
+            return STAMPS
+        return ()
+
+
+class ImageAPIOptions(NamedTuple):
+    """Whom to ask for images."""
+
+    url: str | None
+    interface: str
+    region: str | None
+    ca_file: str | None
+    timeout: float  # seconds, for all questions of a request
 
 
 class Policy(NamedTuple):
@@ -60,11 +82,17 @@ class Policy(NamedTuple):
     audit_journal: str | None
     audit_on_error: str
     audit_metadata: str
+    coordination_url: str | None
+    lock_wait: float
+    lock_lease: int
+    image_api: ImageAPIOptions
     settings: Settings
     projects: Mapping[str, Settings]
     origins: Mapping[str, Mapping[str, RawOption]]  # by project ("" for all), by option: where it was given
     names_given: Mapping[str, Mapping[tuple[str, str], str]]  # by file: the text of each option, by section and name
     loaded: Loaded
+    counts_images: bool  # in some project
+    needs_locks: bool  # in some project
     errors: tuple[str, ...] = ()  # that were ignored: see refuses_without_record() and load()
 
     def for_project(self, project_id: str | None) -> Settings:
@@ -94,6 +122,8 @@ def load(paste: Mapping[str, str], location: str, rules: Sequence[RuleFacts]) ->
         values[project_id] = convert({**origins[""], **given}, OPTIONS, errors)
     if not values[""]["actions"]:
         errors.append("actions is empty, so nothing would be judged: remove the filter from the pipeline instead")
+    if values[""]["coordination_url"] is None and values[""]["audit_journal"] is not None:
+        values[""]["coordination_url"] = _default_coordination(values[""]["audit_journal"])
     settings = {}
     for project_id, given in origins.items():
         settings[project_id] = _settings(values[project_id], given, rules, errors)
@@ -159,6 +189,7 @@ def _settings(
     """Resolve the values of one project, compiled for judging."""
     _check_rule_modes(values["rule_modes"], given.get("rule_modes"), rules, errors)
     modes = _modes(values, rules)
+    limits = _limits(values)
     return Settings(
         snapshots_enabled=values["snapshots_enabled"],
         metadata_items=values["metadata_items"],
@@ -171,7 +202,31 @@ def _settings(
         mode=values["mode"],
         judging=any(mode != "off" for mode in modes.values()),
         exempt_roles=frozenset(role.lower() for role in values["exempt_roles"]),
+        limits=limits,
+        limit_keys=_limit_keys(limits),
     )
+
+
+def _limits(values: Mapping[str, Any]) -> Limits:
+    return Limits(
+        per_server=values["snapshots_per_server"],
+        per_project=values["snapshots_per_project"],
+        in_progress=values["snapshots_in_progress"],
+        one_at_a_time=values["one_at_a_time"],
+        rotation_max=values["backup_rotation_max"],
+        rotation_min=values["backup_rotation_min"],
+    )
+
+
+def _limit_keys(limits: Limits) -> dict[str, ReservedKeys]:
+    if not limits.count_images:
+        return {}
+    return {action: build_reserved(limits.reserved_keys(action)) for action in ACTIONS}
+
+
+def _default_coordination(journal: str) -> str:
+    """Return the URL of locks for the processes of this host alone."""
+    return f"file://{os.path.join(os.path.dirname(journal), 'locks')}"
 
 
 def _policy(
@@ -181,6 +236,8 @@ def _policy(
     names_given: Mapping[str, Mapping[tuple[str, str], str]],
     loaded: Loaded,
 ) -> Policy:
+    limits = [own.limits for own in settings.values()]
+    counts_images = any(own.count_images for own in limits)
     return Policy(
         actions={name: name.encode("ascii") for name in common["actions"]},
         max_body_bytes=common["max_body_bytes"],
@@ -191,11 +248,23 @@ def _policy(
         audit_journal=common["audit_journal"],
         audit_on_error=common["audit_on_error"],
         audit_metadata=common["audit_metadata"],
+        coordination_url=common["coordination_url"],
+        lock_wait=common["lock_wait"],
+        lock_lease=common["lock_lease"],
+        image_api=ImageAPIOptions(
+            url=common["image_api_url"],
+            interface=common["api_interface"],
+            region=common["api_region"],
+            ca_file=common["api_ca_file"],
+            timeout=common["api_timeout"],
+        ),
         settings=settings.pop(""),
         projects=settings,
         origins=origins,
         names_given=names_given,
         loaded=loaded,
+        counts_images=counts_images,
+        needs_locks=counts_images or any(own.one_at_a_time for own in limits),
     )
 
 

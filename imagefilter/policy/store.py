@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Callable, NamedTuple, Optional
 
+from imagefilter.coordination.url import load_backend
 from imagefilter.journal import writer
 from imagefilter.policy.changes import describe_lost_options, find_accidents
 from imagefilter.policy.config import ConfigError
@@ -81,6 +82,10 @@ class PolicyStore:
         errors = journal_errors(policy)
         if errors and refuses_without_record(policy):
             raise ConfigError(errors)
+        lock_errors = coordination_errors(policy)
+        if lock_errors and policy.settings.mode == "enforce":
+            raise ConfigError(lock_errors)
+        errors += lock_errors
         loaded = policy.loaded._replace(serial=self._next_serial(), time=time.time())
         return policy._replace(errors=(*policy.errors, *errors), loaded=loaded)
 
@@ -125,6 +130,25 @@ def journal_errors(policy: Policy) -> list[str]:
     return [f"audit_journal = {policy.audit_journal} in {raw.location}: {reason}"]
 
 
+def coordination_errors(policy: Policy) -> list[str]:
+    """Return why limits can't be exact, worded as an option's error: at most one."""
+    if not policy.needs_locks:
+        return []
+    if policy.coordination_url is None:
+        return [
+            "coordination_url is not set, and there is no audit_journal beside which locks could be: limits need it"
+        ]
+    raw = policy.origins[""].get("coordination_url")
+    try:
+        load_backend(policy.coordination_url, policy.image_api.timeout)
+    except ValueError as error:
+        location = "its default"
+        if raw:
+            location = raw.location
+        return [f"coordination_url = *** in {location}: {error}"]
+    return []
+
+
 def refuses_without_record(policy: Policy) -> bool:
     """Return whether requests are refused if the journal can't be written.
 
@@ -141,6 +165,12 @@ def log_policy(policy: Policy) -> None:
         )
     if policy.audit_journal is None:
         LOG.warning("audit_journal is not set: records go to the logger imagefilter.audit, and are as durable as it is")
+    if policy.needs_locks and (policy.coordination_url or "").startswith("file:"):
+        LOG.warning(
+            "the limits hold for the processes of this host alone, which share %s: with several hosts, set"
+            " coordination_url",
+            policy.coordination_url,
+        )
     level = logging.INFO
     if _is_lenient(policy):
         level = logging.WARNING

@@ -107,15 +107,18 @@ def find_target(environ: WSGIEnvironment) -> Target | None:
     return _target(_segments(environ))
 
 
-def encode(action: ImageAction, renamed: bool) -> bytes:
+def encode(action: ImageAction, renamed: bool, metadata: dict[str, Any] | None = None) -> bytes:
     """Encode the canonical body of an action, for the compute API to read.
 
     :param renamed: whether a number as a name becomes text of its digits, the only form that Nova accepts.
+    :param metadata: instead of the client's; None leaves them.
     :raises Fault: 400 if the entity is nested too deep to be encoded.
     """
     entity = action.entity
     if renamed and action.name in NAMED_ACTIONS and type(entity.get("name")) is int:
         entity = {**entity, "name": action.image_name}
+    if metadata is not None:
+        entity = {**entity, "metadata": metadata}
     document = {action.name: entity}
     try:
         # Escaping would double the size of CJK texts, past the compute API's own limit.

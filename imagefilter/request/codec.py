@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 # Levels of a document that is read as an image action; its metadata are on the third.
@@ -19,6 +20,11 @@ _TYPE_NAMES = {
     dict: "an object",
     type(None): "null",
 }
+
+# nova/api/validation/parameter_types.py non_negative_integer: digits, and the "$" of its pattern matches before a final
+# newline. Python refuses to read longer numbers.
+_DIGITS = re.compile("[0-9]+\\n?")
+_MAX_DIGITS = 4000
 
 _raw_decode = json.JSONDecoder().raw_decode
 
@@ -67,6 +73,15 @@ def decode_latin1(text: str) -> str:
         return text.encode("latin-1").decode("utf-8")
     except UnicodeError:
         return text
+
+
+def read_rotation(rotation: Any) -> int | None:
+    """Return the rotation of a createBackup as Nova reads it, also in quotes; None if Nova refuses it."""
+    if type(rotation) is str and _DIGITS.fullmatch(rotation):
+        return int(rotation[:_MAX_DIGITS])
+    if type(rotation) is int and rotation >= 0:
+        return rotation
+    return None
 
 
 def type_name(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Any, NamedTuple, Protocol
 
 from imagefilter.policy.context import RequestContext
@@ -18,6 +19,22 @@ class NotAuthenticated(Exception):
     """The compute API rejects the caller's token: its answer to the question is its answer to the caller."""
 
 
+class LockState(enum.Enum):
+    """What came of asking for the lock that makes a limit exact."""
+
+    HELD = "held"  # or none is needed
+    SERVER_BUSY = "another image action of this server is being processed"
+    PROJECT_BUSY = "another image action of this project is being processed"
+
+
+class Usage(NamedTuple):
+    """How many images of servers a project owns; None: nobody asked."""
+
+    server: int | None = None  # of the request's own
+    project: int | None = None
+    in_progress: int | None = None
+
+
 class Lookups(Protocol):
     """Questions to the APIs around the filter, about one request and as its caller; asked only if a rule needs one."""
 
@@ -26,6 +43,24 @@ class Lookups(Protocol):
 
         :raises LookupFailed: if it could not be looked up.
         :raises NotAuthenticated: if the compute API responds 401.
+        """
+
+    def lock(self) -> LockState:
+        """Lock what the limits of the request need until its response has begun; asked again, it says the same.
+
+        :raises LookupFailed: if the back end does not answer.
+        """
+
+    def usage(self) -> Usage:
+        """Return the counts that the limits of the request need.
+
+        :raises LookupFailed: if they could not be counted.
+        """
+
+    def count_rotated_out(self) -> int | None:
+        """Return how many images Nova deletes after this createBackup; None if it can't delete them all.
+
+        :raises LookupFailed: if they could not be counted.
         """
 
 
@@ -37,6 +72,7 @@ class Case(NamedTuple):
     project_id: str | None
     settings: Settings
     policy: Policy
+    record_id: str
     metadata: dict[str, Any]  # empty if they are not an object: reporting that is up to the rule metadata-type
     lookups: Lookups
 
@@ -48,6 +84,7 @@ class Refusal(NamedTuple):
     status: int | None = None  # None: the rule's own
     limit: int | None = None  # of the quota that was exceeded
     usage: int | None = None
+    retry_after: int | None = None  # seconds, where it is worth another try
 
 
 def build_case(context: RequestContext, lookups: Lookups) -> Case:

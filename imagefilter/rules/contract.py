@@ -22,6 +22,9 @@ LOG = logging.getLogger(__name__)
 #: Longest metadata value, in bytes of UTF-8: the size of Glance's TEXT column.
 MAX_VALUE_BYTES = 65535
 
+#: How many properties a stock Glance takes (``image_property_quota``, 128) beside those that Nova sets itself.
+MAX_PROPERTIES = 118
+
 UNAUTHORIZED = Refusal("The request you have made requires authentication.")
 
 # Content types that Nova reads as JSON, compared as Nova does: case matters, parameters don't.
@@ -75,8 +78,13 @@ def project(case: Case) -> Refusal | None:
 
 
 def project_unknown(case: Case) -> Refusal | None:
-    """Refuse a request if projects have policies of their own and nobody knows which project it belongs to."""
-    if case.policy.projects and not case.identity.authenticated and case.project_id is None:
+    """Refuse a request if nobody knows which project it belongs to, and that decides.
+
+    Where projects have policies of their own, or where the images of a project are counted.
+    """
+    if case.identity.authenticated:
+        return None
+    if (case.policy.projects and case.project_id is None) or case.settings.limits.count_images:
         return Refusal("The project of the request could not be determined, so no policy applies to it")
     return None
 
@@ -132,6 +140,9 @@ def metadata_quota(case: Case) -> Refusal | None:
             limit = case.lookups.metadata_items()
         except LookupFailed as error:
             return _quota_unknown(case, error)
+    stamps = len(case.settings.stamps)
+    if stamps and count + stamps > MAX_PROPERTIES:  # Nova would respond 500
+        return Refusal("Image metadata limit exceeded", limit=MAX_PROPERTIES - stamps, usage=count)
     if 0 <= limit < count:
         return Refusal("Image metadata limit exceeded", limit=limit, usage=count)
     return None

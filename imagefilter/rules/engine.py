@@ -40,6 +40,7 @@ class Verdict(NamedTuple):
     message: str = ""
     limit: int | None = None
     usage: int | None = None
+    retry_after: int | None = None  # seconds
 
 
 # Modes in which a rule is not asked.
@@ -98,4 +99,6 @@ def examine(context: RequestContext, lookups: Lookups) -> Iterator[Examination]:
 
 
 def _verdict(decision: Decision, rule: Rule, refusal: Refusal) -> Verdict:
-    return Verdict(decision, rule.name, refusal.status, refusal.message, refusal.limit, refusal.usage)
+    return Verdict(
+        decision, rule.name, refusal.status, refusal.message, refusal.limit, refusal.usage, refusal.retry_after
+    )

@@ -13,7 +13,7 @@ from typing import Callable, NamedTuple
 
 from imagefilter.policy import policy
 from imagefilter.policy.policy import Policy
-from imagefilter.rules import contract, operator
+from imagefilter.rules import contract, limits, operator
 from imagefilter.rules.case import Case, Refusal
 
 
@@ -30,6 +30,8 @@ class Part(enum.Enum):
     METADATA_COUNT = "number of metadata items"
     METADATA_KEYS = "metadata keys"
     METADATA_VALUES = "metadata values"
+    ROTATION = "rotation of a backup"
+    USAGE = "number of images"
 
 
 #: What the client says of the image to be made. A ``shelve`` has none of it.
@@ -204,6 +206,64 @@ RULES: tuple[Rule, ...] = (
         summary="Image metadata key '…' is reserved (metadata-reserved)",
         options=("metadata_reserved",),
         exemptible=True,
+    ),
+    Rule(
+        name="backup-rotation",
+        status=403,
+        check=limits.backup_rotation,
+        reads=Part.ROTATION,
+        summary="Backup rotation too large (maximum N, requested M), or too small (minimum N, requested M)",
+        options=("backup_rotation_max", "backup_rotation_min"),
+        exemptible=True,
+    ),
+    Rule(
+        name="one-at-a-time",
+        status=409,
+        check=limits.one_at_a_time,
+        reads=Part.USAGE,
+        summary="Another image action of this server is being processed, try again",
+        options=("one_at_a_time",),
+        needs_lookup=True,
+    ),
+    Rule(
+        name="limit-busy",
+        status=429,
+        check=limits.limit_busy,
+        reads=Part.USAGE,
+        summary="Another image action of this project is being processed, try again",
+        options=("snapshots_per_server", "snapshots_per_project", "snapshots_in_progress"),
+        exemptible=True,
+        needs_lookup=True,
+    ),
+    Rule(
+        name="server-limit",
+        status=403,
+        check=limits.server_limit,
+        reads=Part.USAGE,
+        summary="Server snapshot limit exceeded (limit N, in use M)",
+        options=("snapshots_per_server",),
+        exemptible=True,
+        needs_lookup=True,
+    ),
+    Rule(
+        name="project-limit",
+        status=403,
+        check=limits.project_limit,
+        reads=Part.USAGE,
+        summary="Project snapshot limit exceeded (limit N, in use M)",
+        options=("snapshots_per_project",),
+        exemptible=True,
+        needs_lookup=True,
+    ),
+    Rule(
+        name="progress-limit",
+        status=403,
+        check=limits.progress_limit,
+        reads=Part.USAGE,
+        summary="Too many snapshots in progress (limit N, in progress M)",
+        options=("snapshots_in_progress",),
+        exemptible=True,
+        needs_lookup=True,
     ),
 )
 

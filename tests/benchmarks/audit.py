@@ -86,6 +86,6 @@ def _build_context(environ: dict[str, Any], body: bytes) -> RequestContext:
 
 
 def _accepted() -> ObservedResponse:
-    response = ObservedResponse(start_response, lambda ended: None)
+    response = ObservedResponse(start_response, lambda begun: [], lambda ended: None)
     response.status, response.seconds = 202, 0.1
     return response

@@ -19,11 +19,12 @@ ALLOWED: dict[str, set[str]] = {
     "journal": set(),
     "response": set(),
     "pipeline": set(),
+    "coordination": set(),
     # from a request to its verdict
     "request": {"fault"},
-    "policy": {"request", "journal"},
+    "policy": {"request", "journal", "coordination"},
     "rules": {"request", "policy", "fault"},
-    "lookup": {"request", "policy", "rules.case"},
+    "lookup": {"request", "policy", "rules.case", "coordination"},
     # from a verdict to its record
     "audit": {"request", "policy", "rules", "lookup", "journal", "fault", "response"},
     # the doors: nobody imports them but the exceptions named here
@@ -41,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
         "journal",
         "fault",
         "response",
+        "coordination",
         "filter",
         "imagefilter",
         "gateway",

@@ -66,6 +66,12 @@ def test_a_rule_knows_whether_it_reads_the_image() -> None:
         "project-unknown",
         "server",
         "snapshots-enabled",
+        "backup-rotation",
+        "one-at-a-time",
+        "limit-busy",
+        "server-limit",
+        "project-limit",
+        "progress-limit",
     }
 
 

@@ -1,0 +1,50 @@
+"""What one filter asks: the compute API behind it, the image API, and the back end of locks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imagefilter.coordination.coordinator import Coordinator
+from imagefilter.coordination.url import load_backend
+from imagefilter.lookup.compute import ComputeAPI
+from imagefilter.lookup.request import RequestLookups
+from imagefilter.policy.context import RequestContext
+from imagefilter.policy.policy import Policy
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+
+class APIs:
+    """The APIs around one filter; what is remembered of them lasts until a reload changes how they are asked."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+        self._compute = ComputeAPI(app, 0)
+        self._coordinator: Coordinator | None = None
+        self._coordinated_by: tuple[object, ...] = ()
+
+    def build_lookups(self, environ: WSGIEnvironment, context: RequestContext) -> RequestLookups:
+        """Return the lookups of one request."""
+        policy = context.policy
+        if policy.lookup_ttl != self._compute.ttl:
+            self._compute = ComputeAPI(self._app, policy.lookup_ttl)
+        return RequestLookups(self._compute, self._find_coordinator(policy), environ, context)
+
+    def _find_coordinator(self, policy: Policy) -> Coordinator | None:
+        wanted = (policy.coordination_url, policy.lock_lease, policy.image_api.timeout, policy.needs_locks)
+        if wanted != self._coordinated_by:
+            self._coordinator = _build_coordinator(policy)
+            self._coordinated_by = wanted
+        return self._coordinator
+
+
+def _build_coordinator(policy: Policy) -> Coordinator | None:
+    if not policy.needs_locks or policy.coordination_url is None:
+        return None
+    try:
+        # Half the time for each of the two calls of a request: to get a lock, and to give it back.
+        backend = load_backend(policy.coordination_url, policy.image_api.timeout / 2)
+    except ValueError:  # only a trial was loaded in spite of it, and that takes no lock
+        return None
+    return Coordinator(backend, policy.lock_lease)

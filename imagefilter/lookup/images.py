@@ -1,0 +1,207 @@
+"""Count images: ask the image API, with the caller's token, for the images that the caller's project owns.
+
+Truth is the image API's; there is no table of ours that could drift from it.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+import requests
+
+from imagefilter.policy.limits import STAMPS
+from imagefilter.policy.policy import ImageAPIOptions
+from imagefilter.rules.case import LookupFailed
+
+# The statuses of an image that is not finished.
+_UNFINISHED = frozenset(("queued", "saving", "uploading", "importing"))
+
+_PAGE = 1000  # Glance's own maximum (api_limit_max)
+_MAX_BYTES = 16 << 20  # of all pages of a count
+_CHUNK_BYTES = 1 << 16
+
+
+class Image(NamedTuple):
+    """What counts of an image of a server."""
+
+    id: str
+    server_id: str  # of which it counts
+    is_finished: bool
+    is_hidden: bool
+    is_protected: bool
+    created_at: str
+    instance_uuid: str
+    image_type: str
+    backup_type: str
+
+
+class ImageQuery(NamedTuple):
+    """Which images of a project are asked for; with a server only those that say they are of it."""
+
+    project_id: str
+    server_id: str | None
+
+
+def list_images(url: str, token: str, query: ImageQuery, options: ImageAPIOptions, seconds: float) -> list[Image]:
+    """Return the images of servers that a project owns: of any visibility, hidden ones too, in any state.
+
+    :param url: of the image API.
+    :param seconds: how long it may take.
+    :raises LookupFailed: if it takes longer, if there is too much of it, or if the answer is none.
+    """
+    with requests.Session() as session:
+        session.trust_env = False  # no proxy, no .netrc
+        session.verify = options.ca_file or ssl.get_default_verify_paths().cafile or True
+        session.headers.update({"X-Auth-Token": token, "Accept": "application/json", "Accept-Encoding": "identity"})
+        reading = _Reading(session, f"{url}/v2/images", seconds, query.project_id)
+        found = {}
+        for parameters in _build_queries(query):
+            for document in reading.pages(parameters):
+                image = _read_image(document, query.project_id)
+                if image and query.server_id in (None, image.server_id):
+                    found[image.id] = image
+        return list(found.values())
+
+
+def count_rotated_out(images: Iterable[Image], server_id: str, backup_type: str, rotation: int) -> int | None:
+    """Return how many images Nova deletes after a backup; None if it can't delete them all.
+
+    As ``nova/compute/manager.py`` ``_rotate_backups()`` finds them: not hidden ones, by three properties, the oldest
+    first; the new backup is among them.
+    """
+    wanted = (False, server_id, "backup", backup_type)
+    backups = []
+    for image in images:
+        if (image.is_hidden, image.instance_uuid, image.image_type, image.backup_type) == wanted:
+            backups.append(image)
+    backups.sort(key=lambda image: image.created_at)
+    excess = len(backups) + 1 - rotation
+    if any(image.is_protected for image in backups[: max(excess, 0)]):
+        return None
+    return max(excess, 0)
+
+
+def _build_queries(query: ImageQuery) -> Iterator[dict[str, str]]:
+    filters: list[dict[str, str]] = [{}]
+    if query.server_id:
+        filters = [{"instance_uuid": query.server_id}, {STAMPS[0]: query.server_id}]
+    for own in filters:
+        for hidden in ("false", "true"):  # Glance lists either
+            yield {"owner": query.project_id, "os_hidden": hidden, "limit": str(_PAGE), **own}
+
+
+class _Reading:
+    """Reads pages of images, within bounds that hold for all of them together."""
+
+    def __init__(self, session: requests.Session, url: str, seconds: float, project_id: str) -> None:
+        self._session = session
+        self._url = url
+        self._deadline = time.monotonic() + seconds
+        self._room = _MAX_BYTES
+        self._project_id = project_id
+
+    def pages(self, parameters: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """Yield the images on all pages. Of a page's ``next`` only the marker is used: the rest of it is ours."""
+        markers: list[str] = []
+        while True:
+            own = dict(parameters)
+            if markers:
+                own["marker"] = markers[-1]
+            page = self._get(own)
+            images = page.get("images")
+            if not isinstance(images, list) or not all(map(_has_id, images)):
+                raise self._fail("its answer is no list of images")
+            yield from images
+            if not page.get("next"):
+                return
+            marker = _read_marker(page["next"])
+            if not marker or marker in markers:
+                raise self._fail("its pages have no end")
+            markers.append(marker)
+
+    def _get(self, parameters: Mapping[str, str]) -> dict[str, Any]:
+        try:
+            response = self._session.get(
+                self._url, params=parameters, timeout=self._remaining(), stream=True, allow_redirects=False
+            )
+            content = self._read(response)
+        except requests.RequestException as error:
+            raise self._fail(type(error).__name__) from error
+        if response.status_code != 200:
+            raise self._fail(f"it responded {response.status_code}")
+        try:
+            document = json.loads(content)
+        except (ValueError, RecursionError):
+            document = None
+        if not isinstance(document, dict):
+            raise self._fail("its answer is no JSON object")
+        return document
+
+    def _read(self, response: requests.Response) -> bytes:
+        chunks = []
+        for chunk in response.iter_content(_CHUNK_BYTES):
+            self._remaining()
+            self._room -= len(chunk)
+            if self._room < 0:
+                raise self._fail(f"its answer has more than {_MAX_BYTES} bytes")
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _remaining(self) -> float:
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0:
+            raise self._fail("no answer in time (api_timeout)")
+        return remaining
+
+    def _fail(self, reason: str) -> LookupFailed:
+        return LookupFailed(f"the images of project {self._project_id} could not be counted by the image API: {reason}")
+
+
+def _read_image(document: Mapping[str, Any], project_id: str) -> Image | None:
+    """Return an image if it is one of a server and the project owns it.
+
+    Nova copies the properties of the image that a server was booted from into every image of that server, our stamps
+    included; ``instance_uuid`` it sets afterwards, but not where the server boots from a volume.
+    """
+    server_id = _text(document, "instance_uuid")
+    if _text(document, "block_device_mapping"):
+        server_id = _text(document, STAMPS[0]) or server_id
+    if not server_id or document.get("owner") != project_id:
+        return None
+    return Image(
+        id=_text(document, "id"),
+        server_id=server_id.lower(),
+        is_finished=_text(document, "status") not in _UNFINISHED,
+        is_hidden=document.get("os_hidden") is True,
+        is_protected=document.get("protected") is not False,
+        created_at=_text(document, "created_at"),
+        instance_uuid=_text(document, "instance_uuid").lower(),
+        image_type=_text(document, "image_type"),
+        backup_type=_text(document, "backup_type"),
+    )
+
+
+def _has_id(image: Any) -> bool:
+    return isinstance(image, dict) and bool(_text(image, "id"))
+
+
+def _text(document: Mapping[str, Any], name: str) -> str:
+    value = document.get(name)
+    if isinstance(value, str):
+        return value
+    return ""
+
+
+def _read_marker(link: Any) -> str:
+    if not isinstance(link, str):
+        return ""
+    try:
+        markers = parse_qs(urlsplit(link).query).get("marker", [""])
+    except ValueError:
+        return ""
+    return markers[-1]

@@ -1,0 +1,63 @@
+"""How many images a project may have of its servers, and how many image actions at once."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import NamedTuple
+
+from oslo_utils import uuidutils
+
+#: Metadata keys that the filter sets itself on each judged image of a project with limits.
+STAMPS = ("imagefilter_server", "imagefilter_stamped", "imagefilter_record")
+
+# nova/image/glance.py, nova/compute/utils.py create_image(): what says of which server an image is, and what a backup
+# is found by. A client's metadata of the same name wins over Nova's own.
+_MARKS = {"createImage": ("instance_uuid",), "createBackup": ("instance_uuid", "image_type", "backup_type")}
+
+
+class Limits(NamedTuple):
+    """The limits of one project; -1 is no limit."""
+
+    per_server: int
+    per_project: int
+    in_progress: int
+    one_at_a_time: bool
+    rotation_max: int
+    rotation_min: int
+
+    @property
+    def count_images(self) -> bool:
+        """Whether images have to be counted."""
+        return self.per_server >= 0 or self.count_project
+
+    @property
+    def count_project(self) -> bool:
+        """Whether all images of the project have to be counted."""
+        return self.per_project >= 0 or self.in_progress >= 0
+
+    def reserved_keys(self, action: str | None) -> tuple[str, ...]:
+        """Return the metadata keys that clients may not set, since images are counted by them."""
+        if not self.count_images:
+            return ()
+        return STAMPS + _MARKS.get(action or "", ())
+
+
+class LockKeys(NamedTuple):
+    """The locks that an image action needs, as names that tell nothing; None: it needs none."""
+
+    server: str | None = None
+    project: str | None = None
+    waits_for_server: bool = True  # False: a second action of the server is refused at once
+
+
+def canonical_server_id(server_id: str) -> str:
+    """Return a server's id in the one way in which Nova writes it into an image."""
+    if uuidutils.is_uuid_like(server_id):
+        return str(uuid.UUID(server_id))
+    return server_id
+
+
+def hash_names(*names: str) -> str:
+    """Return a name of a lock: it tells nothing of those that it is made of."""
+    return hashlib.sha256("\0".join(names).encode("utf-8", "surrogatepass")).hexdigest()[:32]
