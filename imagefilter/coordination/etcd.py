@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 import uuid
 from typing import Any
 from urllib.parse import SplitResult, parse_qs
@@ -12,11 +11,12 @@ import etcd3gw
 import requests
 from etcd3gw.exceptions import Etcd3Exception
 
+from imagefilter.bounded import BoundedSession
 from imagefilter.coordination.backend import BackendFailed
 
 _NAMESPACE = "/imagefilter/locks/"
 _OPTIONS = frozenset(("ca_cert", "cert_cert", "cert_key", "api_version"))
-_CHUNK_BYTES = 65536
+_MAX_BYTES = 65536  # of all answers to one call
 
 # Whatever a back end may answer: etcd3gw reads fields of it without looking.
 _FAILURES = (Etcd3Exception, requests.RequestException, ValueError, KeyError, TypeError, AttributeError, OSError)
@@ -66,7 +66,7 @@ class EtcdBackend:
             api_path=self._api_path,
             timeout=self._timeout,
         )
-        client.session = _BoundedSession(self._timeout)
+        client.session = BoundedSession(self._timeout, _MAX_BYTES)
         client.session.verify = self._options.get("ca_cert", True)
         if "cert_cert" in self._options:
             client.session.cert = (self._options["cert_cert"], self._options["cert_key"])
@@ -94,33 +94,6 @@ class EtcdLease:
 
     def abandon(self) -> None:
         """Do nothing: the key goes with its lease."""
-
-
-class _BoundedSession(requests.Session):
-    """A session whose requests together take a bounded time, and which takes nothing from the environment."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self.trust_env = False
-        self._deadline = time.monotonic() + seconds
-
-    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
-        kwargs.update(timeout=self._remaining(), stream=True, allow_redirects=False)
-        response = super().request(*args, **kwargs)
-        content = b""
-        for chunk in response.iter_content(_CHUNK_BYTES):
-            self._remaining()
-            content += chunk
-            if len(content) > _CHUNK_BYTES:
-                raise requests.RequestException("a long answer")
-        response._content = content
-        return response
-
-    def _remaining(self) -> float:
-        remaining = self._deadline - time.monotonic()
-        if remaining <= 0:
-            raise requests.Timeout("no answer in time")
-        return remaining
 
 
 def _is_done(result: Any) -> bool:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import ssl
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import requests
 
+from imagefilter.bounded import BoundedSession, TooLong
 from imagefilter.policy.limits import STAMPS
 from imagefilter.policy.policy import ImageAPIOptions
 from imagefilter.rules.case import LookupFailed
@@ -23,7 +23,6 @@ _UNFINISHED = frozenset(("queued", "saving", "uploading", "importing"))
 
 _PAGE = 1000  # Glance's own maximum (api_limit_max)
 _MAX_BYTES = 16 << 20  # of all pages of a count
-_CHUNK_BYTES = 1 << 16
 
 
 class Image(NamedTuple):
@@ -54,11 +53,10 @@ def list_images(url: str, token: str, query: ImageQuery, options: ImageAPIOption
     :param seconds: how long it may take.
     :raises LookupFailed: if it takes longer, if there is too much of it, or if the answer is none.
     """
-    with requests.Session() as session:
-        session.trust_env = False  # no proxy, no .netrc
+    with BoundedSession(seconds, _MAX_BYTES) as session:
         session.verify = options.ca_file or ssl.get_default_verify_paths().cafile or True
         session.headers.update({"X-Auth-Token": token, "Accept": "application/json", "Accept-Encoding": "identity"})
-        reading = _Reading(session, f"{url}/v2/images", seconds, query.project_id)
+        reading = _Reading(session, f"{url}/v2/images", query.project_id)
         found = {}
         for parameters in _build_queries(query):
             for document in reading.pages(parameters):
@@ -96,13 +94,11 @@ def _build_queries(query: ImageQuery) -> Iterator[dict[str, str]]:
 
 
 class _Reading:
-    """Reads pages of images, within bounds that hold for all of them together."""
+    """Reads pages of images."""
 
-    def __init__(self, session: requests.Session, url: str, seconds: float, project_id: str) -> None:
+    def __init__(self, session: BoundedSession, url: str, project_id: str) -> None:
         self._session = session
         self._url = url
-        self._deadline = time.monotonic() + seconds
-        self._room = _MAX_BYTES
         self._project_id = project_id
 
     def pages(self, parameters: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -126,37 +122,22 @@ class _Reading:
 
     def _get(self, parameters: Mapping[str, str]) -> dict[str, Any]:
         try:
-            response = self._session.get(
-                self._url, params=parameters, timeout=self._remaining(), stream=True, allow_redirects=False
-            )
-            content = self._read(response)
+            response = self._session.get(self._url, params=parameters)
+        except TooLong as error:
+            raise self._fail(f"its answer has more than {_MAX_BYTES} bytes") from error
+        except requests.Timeout as error:
+            raise self._fail("no answer in time (api_timeout)") from error
         except requests.RequestException as error:
             raise self._fail(type(error).__name__) from error
         if response.status_code != 200:
             raise self._fail(f"it responded {response.status_code}")
         try:
-            document = json.loads(content)
+            document = json.loads(response.content)
         except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
             raise self._fail("its answer is no JSON object")
         return document
-
-    def _read(self, response: requests.Response) -> bytes:
-        chunks = []
-        for chunk in response.iter_content(_CHUNK_BYTES):
-            self._remaining()
-            self._room -= len(chunk)
-            if self._room < 0:
-                raise self._fail(f"its answer has more than {_MAX_BYTES} bytes")
-            chunks.append(chunk)
-        return b"".join(chunks)
-
-    def _remaining(self) -> float:
-        remaining = self._deadline - time.monotonic()
-        if remaining <= 0:
-            raise self._fail("no answer in time (api_timeout)")
-        return remaining
 
     def _fail(self, reason: str) -> LookupFailed:
         return LookupFailed(f"the images of project {self._project_id} could not be counted by the image API: {reason}")

@@ -19,12 +19,13 @@ ALLOWED: dict[str, set[str]] = {
     "journal": set(),
     "response": set(),
     "pipeline": set(),
-    "coordination": set(),
+    "bounded": set(),
+    "coordination": {"bounded"},
     # from a request to its verdict
     "request": {"fault"},
     "policy": {"request", "journal", "coordination"},
     "rules": {"request", "policy", "fault"},
-    "lookup": {"request", "policy", "rules.case", "coordination"},
+    "lookup": {"request", "policy", "rules.case", "coordination", "bounded"},
     # from a verdict to its record
     "audit": {"request", "policy", "rules", "lookup", "journal", "fault", "response"},
     # the doors: nobody imports them but the exceptions named here
