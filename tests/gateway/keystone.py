@@ -65,6 +65,7 @@ class Keystone:
         self.folder = folder
         self.url = f"http://127.0.0.1:{sock.getsockname()[1]}/v3"
         self.ids: dict[str, str] = {}
+        self._tokens: dict[str, str] = {}
         self._write_config("keystone.conf", expiration=3600)
         for name in ("fernet", "credential"):
             (folder / name).mkdir(mode=0o700)
@@ -133,13 +134,23 @@ class Keystone:
         wait_until(is_expired, 30, interval=0.2)
         return token
 
-    def publish(self, kind: str, url: str) -> None:
-        """Put the public endpoint of a service into the catalog, in place of the previous one."""
+    def cached_token(self, user: str) -> str:
+        """Return a token of a user, always the same."""
+        if user not in self._tokens:
+            self._tokens[user] = self.token(user)
+        return self._tokens[user]
+
+    def project_of(self, user: str) -> str:
+        """Return the id of a user's project."""
+        return self.ids[USERS[user][0]]
+
+    def publish(self, kind: str, url: str, interface: str = "public") -> None:
+        """Put an endpoint of a service into the catalog, in place of the previous one."""
         identity = self._admin()
         service = next(identity.services(type=kind), None) or identity.create_service(name=f"a {kind}", type=kind)
-        for endpoint in identity.endpoints(service_id=service.id):
+        for endpoint in identity.endpoints(service_id=service.id, interface=interface):
             identity.delete_endpoint(endpoint)
-        identity.create_endpoint(service_id=service.id, interface="public", url=url, region_id=REGION)
+        identity.create_endpoint(service_id=service.id, interface=interface, url=url, region_id=REGION)
 
     def populate(self) -> None:
         """Create the users, their projects and roles."""

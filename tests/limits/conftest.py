@@ -1,0 +1,46 @@
+"""Keystone, Glance and Nova, each started once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.gateway.keystone import Keystone, serve_keystone
+from tests.gateway.nova import ServedNova, serve_wsgi
+from tests.limits.glance import Glance, serve_glance
+
+
+@pytest.fixture(scope="session")
+def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keystone]:
+    with serve_keystone(tmp_path_factory.mktemp("keystone")) as keystone:
+        yield keystone
+
+
+@pytest.fixture(scope="session")
+def session_glance(keystone: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glance]:
+    folder: Path = tmp_path_factory.mktemp("glance")
+    with serve_glance(keystone, folder) as glance:
+        yield glance
+
+
+@pytest.fixture(scope="session")
+def nova(session_glance: Glance) -> Iterator[ServedNova]:
+    from tests.limits.cloud import RealCloud
+
+    cloud = RealCloud(session_glance)
+    cloud.setUp()
+    try:
+        with serve_wsgi(cloud.bare) as port:
+            yield ServedNova(cloud, port)
+    finally:
+        cloud.doCleanups()
+
+
+@pytest.fixture
+def glance(session_glance: Glance) -> Iterator[Glance]:
+    """The Glance, without images of servers."""
+    yield session_glance
+    for user in ("alice", "bob"):
+        session_glance.delete_all(user)
