@@ -86,6 +86,8 @@ class Glance:
 
     def upload(self, image_id: str, user: str = "alice", data: bytes = b"data") -> None:
         """Give an image its data, as a compute host does; it is active then."""
+        if not self.request("GET", f"/images/{image_id}", user).json()["disk_format"]:
+            self.change(image_id, user, disk_format="raw", container_format="bare").raise_for_status()
         headers = {"Content-Type": "application/octet-stream"}
         self.request("PUT", f"/images/{image_id}/file", user, data=data, headers=headers)
 
@@ -105,6 +107,8 @@ class Glance:
 
     def delete_all(self, user: str = "alice") -> None:
         for image in self.images(user):
+            if image["visibility"] == "public":  # servers boot from it
+                continue
             if image["protected"]:
                 self.change(image["id"], user, protected=False)
             self.delete(image["id"], user)
