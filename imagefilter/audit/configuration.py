@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from imagefilter.audit.bounds import replace_surrogates
+from imagefilter.coordination.url import describe
 from imagefilter.journal.process import describe_process
 from imagefilter.policy.policy import Policy
 from imagefilter.policy.summary import describe_what_stays_on
@@ -29,6 +30,7 @@ def describe_configuration(policy: Policy) -> dict[str, Any]:
             "mode": policy.settings.mode,
             "stays_on": _texts(describe_what_stays_on(policy)),
             "journal": policy.audit_journal and _text(policy.audit_journal),
+            "coordination": _describe_coordination(policy),
             "loaded": datetime.datetime.fromtimestamp(loaded.time, datetime.timezone.utc).isoformat(),
             "serial": loaded.serial,
             "failure": _text(loaded.failure) or None,
@@ -36,6 +38,12 @@ def describe_configuration(policy: Policy) -> dict[str, Any]:
             "process_namespace": process.namespace,
         },
     }
+
+
+def _describe_coordination(policy: Policy) -> str | None:
+    if not policy.needs_locks or policy.coordination_url is None:
+        return None
+    return _text(describe(policy.coordination_url))
 
 
 def _describe_paste(paste: Mapping[str, str]) -> list[dict[str, str]]:

@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from imagefilter.policy.context import RequestContext, build_context
+from imagefilter.policy.limits import Limits
 from imagefilter.policy.policy import Policy
 from imagefilter.request.action import ACTIONS, NAMED_ACTIONS, ImageAction, recognise
 from imagefilter.request.identity import Identity
 from imagefilter.rules import table
+from imagefilter.rules.case import Usage
 from imagefilter.rules.table import Part
 
 #: What is needed of a request, as columns of imagefilter.journal.history.
@@ -30,6 +32,9 @@ COLUMNS = (
     "media_type",
     "image_name",
     "image_name_type",
+    "backup_type",
+    "rotation",
+    "snapshot_usage",
     "metadata",
     "metadata_keys",
     "metadata_count",
@@ -78,17 +83,44 @@ def rebuild(row: Row, policy: Policy) -> RequestContext | None:
     return build_context(action, _rebuild_identity(row), policy)
 
 
-def find_unknown_rules(row: Row) -> frozenset[str]:
-    """Return the rules that can't be judged again: what they read was truncated, or not recorded."""
+def find_unknown_rules(row: Row, limits: Limits) -> frozenset[str]:
+    """Return the rules that can't be judged again: what they read was truncated, or not recorded.
+
+    :param limits: of the project, by the policy that judges now.
+    """
     missing = set(_find_missing_parts(row))
     roles_are_missing = not _ROLES.isdisjoint(_truncated_lengths(row))  # they decide who is exempt
     unknown = []
     for rule in table.RULES:
         if rule.reads_image and row["action"] not in NAMED_ACTIONS:
             continue
+        if rule.reads is Part.USAGE and _is_usage_unknown(rule.name, row, limits):
+            unknown.append(rule.name)
         if rule.reads in missing or (roles_are_missing and not rule.always_enforced):
             unknown.append(rule.name)
     return frozenset(unknown)
+
+
+def read_usage(row: Row) -> Usage:
+    """Return the recorded counts of images."""
+    return Usage(**(row["snapshot_usage"] or {}))
+
+
+def _is_usage_unknown(rule: str, row: Row, limits: Limits) -> bool:
+    """Return whether nobody can say what a limit means for a recorded request."""
+    usage = read_usage(row)
+    counts = {
+        "server-limit": (limits.per_server, usage.server),
+        "project-limit": (limits.per_project, usage.project),
+        "progress-limit": (limits.in_progress, usage.in_progress),
+    }
+    if rule not in counts:  # it was busy at that moment
+        return bool(row["rule"] == rule)
+    limit, count = counts[rule]
+    if limit < 0:
+        return False
+    # At the limit, a backup's own rotation may make room.
+    return count is None or (row["action"] == "createBackup" and count == limit)
 
 
 def _rebuild_action(row: Row) -> ImageAction | None:
@@ -104,6 +136,8 @@ def _rebuild_entity(row: Row) -> dict[str, Any] | None:
     if row["action"] not in NAMED_ACTIONS or row["rule"] == "body":  # then it was not an object
         return None
     entity = {"metadata": _rebuild_metadata(row)}
+    if row["action"] == "createBackup":
+        entity.update(backup_type=row["backup_type"], rotation=row["rotation"])
     if row["image_name_type"]:
         entity["name"] = _EXAMPLES[row["image_name_type"]]
     elif row["image_name"] is not None:

@@ -19,12 +19,11 @@ from imagefilter.cli._options import (
     load_config,
 )
 from imagefilter.cli._output import printable_rows
-from imagefilter.cli._recorded import COLUMNS, Row, find_unknown_rules, rebuild
+from imagefilter.cli._recorded import COLUMNS, Row, find_unknown_rules, read_usage, rebuild
 from imagefilter.cli._replay_summary import COLUMNS as GROUP_COLUMNS
 from imagefilter.cli._replay_summary import GROUPS, Replayed, ReplaySummary
 from imagefilter.journal.history import History
 from imagefilter.policy.policy import Policy
-from imagefilter.rules.case import Lookups
 from imagefilter.rules.engine import judge
 
 Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
@@ -60,7 +59,7 @@ class AuditReplay(StatusLister):
         summary = ReplaySummary(parsed_args.by)
         rows = []
         for row in iterate(history):
-            replayed = replay(row, policy, FixedLookups(parsed_args.quota))
+            replayed = replay(row, policy, parsed_args.quota)
             if replayed is None:
                 left_out.add_line("", f"the record of {row['time']}", "its fields are of other types than a record's")
                 continue
@@ -83,15 +82,19 @@ def iterate(history: History) -> Iterator[Row]:
         yield dict(zip(COLUMNS, values))
 
 
-def replay(row: Row, policy: Policy, lookups: Lookups) -> Replayed | None:
-    """Judge a recorded request by another policy; return None if the record is not understood."""
+def replay(row: Row, policy: Policy, quota: int) -> Replayed | None:
+    """Judge a recorded request by another policy; return None if the record is not understood.
+
+    :param quota: the compute API's, of metadata items.
+    """
     try:
         context = rebuild(row, policy)
     except (KeyError, TypeError, ValueError):
         return None
     if context is None:
         return Replayed(row, None, frozenset())
-    return Replayed(row, judge(context, lookups), find_unknown_rules(row))
+    verdict = judge(context, FixedLookups(quota, read_usage(row)))
+    return Replayed(row, verdict, find_unknown_rules(row, context.settings.limits))
 
 
 def _limit(columns: tuple[str, ...], rows: list[tuple[Any, ...]], args: argparse.Namespace, newest: bool) -> Table:

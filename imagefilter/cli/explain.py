@@ -19,7 +19,7 @@ from imagefilter.policy.policy import Policy
 from imagefilter.request.action import ACTIONS, ImageAction, recognise
 from imagefilter.request.body import read_body
 from imagefilter.request.identity import Identity
-from imagefilter.rules.case import Lookups, Refusal
+from imagefilter.rules.case import Lookups, Refusal, Usage
 from imagefilter.rules.engine import Decision, Verdict, examine, judge
 from imagefilter.rules.table import Rule
 
@@ -50,6 +50,13 @@ class Explain(StatusLister):
             help="accepted for completeness: the verdict is the same at every microversion",
         )
         add_quota(parser)
+        parser.add_argument(
+            "--usage",
+            metavar="server=N,project=N,in_progress=N",
+            type=_parse_usage,
+            default=Usage(0, 0, 0),
+            help="how many images there are already, for the limits (default: none)",
+        )
         parser.add_argument("body", metavar="BODY.json", help="the body of the request; - is standard input")
         return parser
 
@@ -68,7 +75,7 @@ class Explain(StatusLister):
             self.status = 2
             return _COLUMNS, []
         context = build_context(action, _build_identity(parsed_args), policy)
-        lookups = FixedLookups(parsed_args.quota)
+        lookups = FixedLookups(parsed_args.quota, parsed_args.usage)
         verdict = judge(context, lookups)
         self.app.stderr.write(
             f"{printable(_describe(verdict))} (at {parsed_args.microversion}, as at every microversion)\n"
@@ -76,6 +83,16 @@ class Explain(StatusLister):
         if verdict.decision is Decision.DENY:
             self.status = 1
         return _COLUMNS, printable_rows(_build_rows(context, lookups), parsed_args)
+
+
+def _parse_usage(text: str) -> Usage:
+    counts = {}
+    for part in text.split(","):
+        name, _, number = part.strip().partition("=")
+        if name not in Usage._fields or not (number.isascii() and number.isdecimal()):
+            raise argparse.ArgumentTypeError(f"'{part}' is not one of server=N, project=N, in_progress=N")
+        counts[name] = int(number)
+    return Usage(0, 0, 0)._replace(**counts)
 
 
 def _read_body(path: str) -> bytes:

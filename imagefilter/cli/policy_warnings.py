@@ -39,6 +39,8 @@ def find_warnings(policy: Policy) -> Iterator[str]:
         yield NO_OPTIONS
     for text in describe_what_stays_on(policy):
         yield f"stays on: {text}"
+    if policy.counts_images:
+        yield from _find_limit_warnings(policy)
     for project_id, given in policy.origins.items():
         for warning in _find_in(policy, project_id, given):
             yield f"{project_id or 'all projects'}: {warning}"
@@ -57,6 +59,16 @@ def _find_in(policy: Policy, project_id: str, given: Mapping[str, RawOption]) ->
         yield "metadata_items has no effect: metadata_items_source is compute"
     if not settings.snapshots_enabled and "snapshots_enabled" in given and "shelve" not in policy.actions:
         yield "snapshots_enabled is false, but shelve, which makes an image too, is not in actions"
+
+
+def _find_limit_warnings(policy: Policy) -> Iterator[str]:
+    """Yield what a limit needs from other services, or does not cover."""
+    yield "limits need auth_token in front: callers that nobody vouches for are refused (project-unknown)"
+    if "shelve" not in policy.actions:
+        yield "limits: the image that a shelve makes counts, but shelve is not in actions, so it is not limited"
+    for project_id, settings in (("all projects", policy.settings), *policy.projects.items()):
+        if settings.limits.count_images and settings.mode == "warn":
+            yield f"{project_id}: with mode = warn no image is stamped, so that those of servers on volumes never count"
 
 
 def _all_ask_compute(policy: Policy) -> bool:

@@ -14,11 +14,14 @@ from imagefilter.cli.authtoken_warnings import find_cache_warnings
 from imagefilter.cli.nova_warnings import find_nova_warnings
 from imagefilter.cli.pastefile import APPS, FILTERS, PasteFile, Section, name_of
 from imagefilter.cli.policy_warnings import NO_OPTIONS, find_warnings
+from imagefilter.coordination.backend import BackendFailed
+from imagefilter.coordination.url import describe, load_backend
 from imagefilter.gateway import options as gateway_options
 from imagefilter.policy import options as filter_options
 from imagefilter.policy.config import ConfigError, names_of
 from imagefilter.policy.files import ConfigFiles, find_files
-from imagefilter.policy.store import journal_errors, refuses_without_record
+from imagefilter.policy.policy import Policy
+from imagefilter.policy.store import coordination_errors, journal_errors, refuses_without_record
 from imagefilter.policy.summary import summarise
 from imagefilter.relay import options as relay_options
 from imagefilter.rules.table import load_policy
@@ -26,6 +29,7 @@ from imagefilter.rules.table import load_policy
 Row = tuple[str, str, str]
 
 _LAST_PORT = 65535
+_CHECKED_KEY = "0" * 32
 
 
 class Result(NamedTuple):
@@ -180,10 +184,29 @@ def _check_policy(paste: Mapping[str, str], location: str) -> tuple[str, list[st
         if refuses_without_record(policy):
             level = "error"
         findings.append(f"{level}: {text}")
+    findings += _check_coordination(policy)
     findings += [f"warning: {warning}" for warning in find_warnings(policy)]
     findings += _find_leftovers(find_files(paste))
     findings += [f"warning: {warning}" for warning in find_nova_warnings(find_files(paste))]
     return summarise(policy), findings
+
+
+def _check_coordination(policy: Policy) -> Iterator[str]:
+    """Get a lock and give it back, as the process that judges would."""
+    if not policy.needs_locks:
+        return
+    for error in coordination_errors(policy):
+        yield f"error: {error}"
+        return
+    url = policy.coordination_url or ""
+    try:
+        lease = load_backend(url, policy.image_api.timeout).acquire(_CHECKED_KEY, policy.lock_lease)
+        if lease:
+            lease.release()
+    except BackendFailed as error:
+        yield f"error: coordination_url {describe(url)} can't be used: {error}"
+    if url.startswith("file:"):
+        yield f"warning: limits hold for the processes of this host alone: they share {describe(url)}"
 
 
 def _check_gateway(paste: Mapping[str, str], location: str) -> tuple[str, list[str]]:

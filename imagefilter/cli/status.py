@@ -109,11 +109,16 @@ def _find_problems(states: Sequence[FilterState], files: _FilePolicies) -> Itera
                 f"warning: {name} judges by another policy than {', '.join(state.files) or state.section} says now: it"
                 " looks there at its next image action"
             )
+        if state.coordination and len({other.coordination for other in states}) > 1:
+            yield f"warning: {name} locks in {state.coordination}, others elsewhere: limits don't hold among them"
         if state.unrecorded:
             yield f"error: {name} could not write {state.unrecorded} records: see its log"
 
 
 def _print_notes(states: Sequence[FilterState], shown: Sequence[FilterState]) -> None:
+    places = sorted({state.coordination for state in shown if state.coordination})
+    if places:
+        sys.stderr.write(f"limits are locked in {', '.join(map(printable, places))}\n")
     for state in shown:
         for text in state.stays_on:
             sys.stderr.write(f"process {state.process.pid} of {state.host}: stays on: {printable(text)}\n")

@@ -60,6 +60,7 @@ class FilterState(NamedTuple):
     mode: str
     stays_on: list[str]
     files: list[str]
+    coordination: str | None  # where its locks are
     loaded: str
     failure: str | None  # of the latest reload
     failed_at: str | None
@@ -91,6 +92,7 @@ def _build_state(row: dict[str, Any]) -> FilterState:
         mode=configuration["mode"] or "",
         stays_on=configuration["stays_on"] or [],
         files=configuration["files"] or [],
+        coordination=configuration["coordination"],
         loaded=configuration["loaded"] or "",
         failure=configuration["failure"],
         failed_at=failed_at,

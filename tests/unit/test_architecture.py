@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "rules": {"request", "policy", "fault"},
     "lookup": {"request", "policy", "rules.case", "coordination", "bounded"},
     # from a verdict to its record
-    "audit": {"request", "policy", "rules", "lookup", "journal", "fault", "response"},
+    "audit": {"request", "policy", "rules", "lookup", "journal", "fault", "response", "coordination"},
     # the doors: nobody imports them but the exceptions named here
     "filter": {"request", "policy", "rules", "lookup", "audit", "journal", "fault", "response", "pipeline"},
     "imagefilter": {"filter"},

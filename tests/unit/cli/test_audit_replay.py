@@ -11,7 +11,6 @@ import pytest
 pytest.importorskip("cliff")
 pytest.importorskip("duckdb")
 
-from imagefilter.cli._options import FixedLookups
 from imagefilter.cli._recorded import COLUMNS
 from imagefilter.cli._replay_summary import Replayed
 from imagefilter.cli.audit_replay import iterate, replay
@@ -55,7 +54,7 @@ def replay_journal(path: Path, options: Mapping[str, str]) -> list[Replayed]:
     history = History([str(path)])
     history.load(COLUMNS)
     policy = load_policy(options)
-    replayed = [replay(row, policy, FixedLookups(128)) for row in iterate(history)]
+    replayed = [replay(row, policy, 128) for row in iterate(history)]
     return [request for request in replayed if request is not None]
 
 
