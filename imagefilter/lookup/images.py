@@ -21,6 +21,9 @@ from imagefilter.rules.case import LookupFailed
 # The statuses of an image that is not finished.
 _UNFINISHED = frozenset(("queued", "saving", "uploading", "importing"))
 
+# Glance lists what is left of an image that two clients deleted at once.
+_DELETED = ("deleted", "pending_delete")
+
 _PAGE = 1000  # Glance's own maximum (api_limit_max)
 _MAX_BYTES = 16 << 20  # of all pages of a count
 
@@ -152,7 +155,7 @@ def _read_image(document: Mapping[str, Any], project_id: str) -> Image | None:
     server_id = _text(document, "instance_uuid")
     if _text(document, "block_device_mapping"):
         server_id = _text(document, STAMPS[0]) or server_id
-    if not server_id or document.get("owner") != project_id:
+    if not server_id or document.get("owner") != project_id or document.get("status") in _DELETED:
         return None
     return Image(
         id=_text(document, "id"),

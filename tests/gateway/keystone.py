@@ -30,6 +30,7 @@ USERS = {  # user: (project, roles)
     "root": ("demo", ["admin"]),
     "night": ("demo", ["member", "backup"]),
     "bob": ("other", ["member", "reader"]),
+    "carol": ("third", ["member", "reader"]),
     SERVICE_USER: ("service", ["service"]),
 }
 
