@@ -45,7 +45,7 @@ class Check(StatusLister):
 
     def produce_output(self, parsed_args: argparse.Namespace, column_names: Any, data: Any) -> int:
         """Print the table, unless ``--quiet``, which is cliff's own option, asks for findings alone."""
-        if self.app_args.verbose_level:
+        if self.app.options.verbose_level:
             super().produce_output(parsed_args, column_names, data)
         return 0
 

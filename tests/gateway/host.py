@@ -21,7 +21,9 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
@@ -35,7 +37,7 @@ _PROGRAMS = ("mmdebstrap", "systemd-nspawn", "unshare", "nsenter", "git")
 _GLIBCS = ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014", "manylinux2010", "manylinux1")
 _CLONE = "/root/imagefilter"
 
-# In a mount namespace: systemd-nspawn wants a /run in memory, and one hierarchy of cgroups, which a machine may not have.
+# In a mount namespace: systemd-nspawn wants a /run in memory and one hierarchy of cgroups, which not each machine has.
 _BOOT = """
 mount -t tmpfs tmpfs /run &&
 umount --lazy /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup &&
@@ -74,8 +76,9 @@ class Host:
         subprocess.run(command, input=text, text=True, check=True, stdout=subprocess.DEVNULL)
 
     def log_of(self, unit: str) -> list[str]:
-        """Return what a unit's processes wrote to the journal, not what systemd says about them."""
-        lines = self.read(f"journalctl --sync && journalctl --output=cat _SYSTEMD_UNIT={unit}.service").splitlines()
+        """Return what the processes of a unit's last start wrote, not what systemd says about them."""
+        start = f"_SYSTEMD_INVOCATION_ID=$(systemctl show --property=InvocationID --value {unit})"
+        lines = self.read(f"journalctl --sync && journalctl --output=cat {start}").splitlines()
         return [line for line in lines if line and line != "-- No entries --"]
 
     def state_of(self, unit: str) -> dict[str, str]:
@@ -139,7 +142,18 @@ def serve_host() -> Iterator[Host]:
     """Boot a fresh host; skip the test where that can't be done."""
     _skip_where_impossible()
     root, wheels = _prepare()
-    command = ["unshare", "--mount", "--cgroup", "sh", "-ec", _BOOT, "sh", str(root), f"t{uuid.uuid4().hex}", str(wheels)]
+    command = [
+        "unshare",
+        "--mount",
+        "--cgroup",
+        "sh",
+        "-ec",
+        _BOOT,
+        "sh",
+        str(root),
+        f"t{uuid.uuid4().hex}",
+        str(wheels),
+    ]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
@@ -191,17 +205,17 @@ def _prepare() -> tuple[Path, Path]:
     root, wheels = cache / f"{SUITE}-{key}", cache / f"wheels-{key}"
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for folder, make in ((root, _make_root), (wheels, _download_wheels)):
-            if not folder.exists():
-                _make_whole(folder, make)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(_make_whole, (root, wheels), (_make_root, _download_wheels)))
     return root, wheels
 
 
-def _make_whole(folder: Path, make: object) -> None:
-    """Make a folder under another name first, so that half of one is never taken for it."""
+def _make_whole(folder: Path, make: Callable[[Path], subprocess.CompletedProcess[str]]) -> None:
+    """Make a folder if it is not there: under another name first, so that half of one is never taken for it."""
+    if folder.exists():
+        return
     partial = folder.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    assert callable(make)
     done = make(partial)
     if done.returncode:
         pytest.skip(f"{folder.name} could not be made: {done.stderr[-500:]}")

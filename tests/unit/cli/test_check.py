@@ -277,11 +277,16 @@ def test_a_port_in_use_is_one_line(run: Any) -> None:
         check = run("check", "--listen", address)
     assert check.status == 2
     host, _, port = address.rpartition(":")
-    assert f"error: port {port} of {host} is in use: end the process that listens there, or set another port\n" in check.err
+    assert (
+        f"error: port {port} of {host} is in use: end the process that listens there, or set another port\n"
+        in check.err
+    )
     assert run("check", "--listen", address).status == 0
 
 
-@pytest.mark.parametrize("address", ["8784", "127.0.0.1:x", "127.0.0.1:99999", "127.0.0.1:0", "127.0.0.1:", "192.0.2.1:80"])
+@pytest.mark.parametrize(
+    "address", ["8784", "127.0.0.1:x", "127.0.0.1:99999", "127.0.0.1:0", "127.0.0.1:", "192.0.2.1:80"]
+)
 def test_an_address_that_is_none(address: str, run: Any) -> None:
     check = run("check", "--listen", address)
     assert check.status == 2
