@@ -11,7 +11,7 @@ SERVER_FILE = "BENCHMARK_SERVER_FILE"
 
 def application() -> Any:
     """Start a real Nova in this process, write the id of its server to a file, and return its API."""
-    from tests.nova.cloud import Cloud  # noqa: PLC0415  # starts threads, which must be the worker's own
+    from tests.nova.cloud import Cloud  # starts threads, which must be the worker's own
 
     cloud = Cloud()
     cloud.setUp()

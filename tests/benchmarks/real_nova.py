@@ -112,9 +112,9 @@ def build_table(title: str, measured: dict[str, list[Pair]]) -> Table:
         checks.append(Check(f"{mix}, throughput to asking Nova straight", ratio, 0.98, "times", least=True))
         checks.append(Check(f"{mix}, p99 above asking Nova straight", more, 5, "ms"))
     description = (
-        f"Nova's own API under gunicorn, a worker of {THREADS} threads; the gateway under granian, {WORKERS} workers of "
-        f"{THREADS}, without auth_token, its journal on the disk. wrk asks at {_CONNECTIONS} connections for the servers' "
-        "details, and in the second mix for an image in 5 requests of 100. Medians over pairs of runs."
+        f"Nova's own API under gunicorn, a worker of {THREADS} threads; the gateway under granian, {WORKERS} workers of"
+        f" {THREADS}, without auth_token, its journal on the disk. wrk asks at {_CONNECTIONS} connections for the"
+        " servers' details, and in the second mix for an image in 5 requests of 100. Medians over pairs of runs."
     )
     return Table(title, description, ["", "requests/s", "p50 ms", "p99 ms", "x Nova", "p99 more"], rows, checks)
 
