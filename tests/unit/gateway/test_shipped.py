@@ -71,6 +71,24 @@ def test_make_gateway_reports_a_bad_compute_url() -> None:
     assert "compute_url = nova:8774 in the command line: it must begin with http://" in done.stderr
 
 
+@pytest.mark.slow
+def test_make_gateway_reports_a_port_in_use() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        command = [
+            sys.executable,
+            "-m",
+            "tests.gateway.first_try",
+            "--compute-url",
+            "http://127.0.0.1:9",
+            "--port",
+            port,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"gateway: error: port {port} of 127.0.0.1 is in use: ")
+
+
 def test_the_unit_checks_its_paste_file_and_its_port_before_it_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
