@@ -67,6 +67,8 @@ def load(paste: str) -> WSGIApplication:
         raise _exit(f"{VARIABLE}={paste}: {reason}") from None
     except (LookupError, OSError, ValueError) as error:
         raise _exit(f"{VARIABLE}={paste}: {error}") from error
+    except Exception as error:  # each filter has errors of its own
+        raise _exit(f"{VARIABLE}={paste}: {type(error).__name__}: {error}") from error
     return with_script_name(without_environment(application))
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator
+from typing import Any
 
-from imagefilter.cli import _users, preflight
+from imagefilter.cli import _users, gateway_start, preflight
 from imagefilter.cli._base import StatusLister
 from imagefilter.cli._options import add_strict
 from imagefilter.cli._output import fail
@@ -16,16 +17,18 @@ from imagefilter.cli.preflight import Result, Row
 class Check(StatusLister):
     """Check everything before a start: the place of the filter, its sections, the policy, the journal, the port.
 
-    Only imagefilter's own sections are loaded, exactly as PasteDeploy would; other filters are not imported. Each
-    finding is a line that begins with "error:" or "warning:". Exit status: 0 it will work, 1 there are warnings (with
-    --strict), 2 it will not work. SELinux and AppArmor are not seen.
+    Only imagefilter's own sections are loaded, exactly as PasteDeploy would; other filters are imported with --listen
+    alone, which loads the whole pipeline as the gateway's server will. Each finding is a line that begins with
+    "error:" or "warning:". Exit status: 0 it will work, 1 there are warnings (with --strict), 2 it will not work.
+    SELinux and AppArmor are not seen. --quiet prints findings alone, no table.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("file", metavar="FILE", nargs="?", help="config file to check by itself; may be nova.conf")
         parser.add_argument("--paste", metavar="FILE", help="paste file: nova's api-paste.ini, or the gateway's")
-        parser.add_argument("--listen", metavar="HOST:PORT", help="address that a gateway will listen on")
+        listen = "address that a gateway will listen on; with --paste FILE its whole pipeline is loaded"
+        parser.add_argument("--listen", metavar="HOST:PORT", help=listen)
         parser.add_argument("--user", metavar="NAME|UID", help="check as this user, who will run it (needs root)")
         add_strict(parser)
         return parser
@@ -39,6 +42,12 @@ class Check(StatusLister):
         if result.has_errors:
             self.status = 2
         return ("Checked", "Verdict", "In force"), result.rows
+
+    def produce_output(self, parsed_args: argparse.Namespace, column_names: Any, data: Any) -> int:
+        """Print the table, unless ``--quiet``, which is cliff's own option, asks for findings alone."""
+        if self.app.options.verbose_level:
+            super().produce_output(parsed_args, column_names, data)
+        return 0
 
 
 def _run(parsed_args: argparse.Namespace) -> Result:
@@ -64,7 +73,10 @@ def _check(parsed_args: argparse.Namespace) -> Result:
 
 def _parts(parsed_args: argparse.Namespace) -> Iterator[Result]:
     if parsed_args.paste:
-        yield preflight.check_paste(parsed_args.paste)
+        part = preflight.check_paste(parsed_args.paste)
+        yield part
+        if parsed_args.listen and not part.has_errors:
+            yield gateway_start.check_load(parsed_args.paste)
     if parsed_args.file:
         part = preflight.check_config(parsed_args.file)
         verdict = "OK"
@@ -72,4 +84,4 @@ def _parts(parsed_args: argparse.Namespace) -> Iterator[Result]:
             verdict = "error"
         yield Result([(parsed_args.file, verdict, "")], part.findings)
     if parsed_args.listen:
-        yield preflight.check_address(parsed_args.listen)
+        yield gateway_start.check_address(parsed_args.listen)

@@ -1,11 +1,9 @@
-"""Check what a process would load: sections of a paste file, the policy, the journal, a port. Nothing is created."""
+"""Check what a process would load: sections of a paste file, the policy, the journal. Nothing is created."""
 
 from __future__ import annotations
 
 import configparser
-import errno
 import os
-import socket
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -28,7 +26,7 @@ from imagefilter.rules.table import load_policy
 
 Row = tuple[str, str, str]
 
-_LAST_PORT = 65535
+# Any name of a lock.
 _CHECKED_KEY = "0" * 32
 
 
@@ -105,26 +103,6 @@ def _check_pipelines(path: str) -> Result:
     for name, key, verdict, names in pipelines.rows_of(checked):
         result.rows.append((f"[{name}] {key}".rstrip(), verdict, names))
     return result
-
-
-def check_address(address: str) -> Result:
-    """Check that a server can listen on ``HOST:PORT``: servers share a port in silence (SO_REUSEPORT)."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > _LAST_PORT:
-        return Result([(address, "error", "")], [f"error: {address} is no HOST:PORT"])
-    try:
-        family, kind, protocol, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as listener:
-            # As servers do: what the last one left behind in TIME_WAIT does not count.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(place)
-            listener.listen()
-    except OSError as error:
-        reason = error.strerror
-        if error.errno == errno.EADDRINUSE:
-            reason = "another process listens there"
-        return Result([(address, "error", "")], [f"error: {address} can't be listened on: {reason}"])
-    return Result([(address, "free", "")], [])
 
 
 def _find_own_sections(file: PasteFile) -> Iterator[tuple[Section, bool]]:

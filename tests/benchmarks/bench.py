@@ -10,7 +10,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from tests.benchmarks import audit, cost, gateway, page, reading, relay, versions
+from tests.benchmarks import audit, cost, gateway, page, reading, real_nova, relay, versions
 from tests.benchmarks.measure import Table, text
 from tests.benchmarks.subject import quiet
 
@@ -23,6 +23,7 @@ TABLES = (
     reading.reading,
     relay.catching_up,
     relay.publishing,
+    real_nova.real_nova,
     gateway.gateway,
 )
 

@@ -24,7 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.benchmarks.measure import Check, Table, text
+from tests.benchmarks.measure import Table, text
 from tests.benchmarks.subject import ACTION, image
 from tests.gateway.client import find_free_port, send_request
 from tests.gateway.front import nginx_without_tls
@@ -32,6 +32,7 @@ from tests.gateway.servers import Gateway, serve_gateway, stop
 from tests.paths import ROOT
 from tests.waiting import wait_until
 
+TITLE = "The gateway in front of a synthetic compute API"
 MIXED, READS, ACTIONS = "95 % GET", "GET", "createImage"
 SHARE_OF_ACTIONS = {MIXED: 5, READS: 0, ACTIONS: 100}  # per cent
 WORKERS, THREADS = 2, 16
@@ -96,7 +97,7 @@ def gateway(rounds: int, span: float) -> Table:
     """
     missing = list_missing()
     if missing:
-        return Table("The gateway", f"Left out: {missing} is not there.", [""], [], [])
+        return Table(TITLE, f"Left out: {missing} is not there.", [""], [], [])
     turns = min(rounds, 5)
     if not span:
         return build_table(measure(turns, seconds=1, actions=20, requests=2_000))
@@ -128,22 +129,13 @@ def build_table(figures: Figures) -> Table:
     rows.append(["the gateway in front of it", "", f"{figures.slow_through:,.0f}", "", ""])
     rows.append(["createImage, ms above the compute API", "", "", f"{figures.action_seconds * 1000:.2f}", ""])
     rows.append(["MB a worker grows meanwhile", "", f"{figures.growth / MB:.2f}", "", ""])
-    split = rates[SPLIT][MIXED] / plain[MIXED]
-    through = rates[GRANIAN][READS] / plain[READS]
-    slow = figures.slow_through / figures.slow_direct
-    checks = [
-        Check("split by method, mixed, to plain nginx", split, 0.9, "times", least=True),
-        Check("everything through granian, to plain nginx", through, 0.15, "times", least=True),
-        Check("a compute API of 50 ms, to asking it straight", slow, 0.9, "times", least=True),
-        Check("createImage, above the compute API", figures.action_seconds * 1000, 1, "ms"),
-        Check("growth of a worker", figures.growth / MB, 1, "MB"),
-    ]
     description = (
+        "For information, without a target: the compute API is an nginx, so this is all that a gateway can cost. "
         f"Requests/s at 64 connections, responses of 2 KB; {WORKERS} workers of {THREADS} threads, records in memory. "
         "The last column is GET's share of plain nginx. An image action's time is a median, one after the other. A "
         "worker's growth is that of 100,000 requests."
     )
-    return Table("The gateway", description, ["", MIXED, READS, ACTIONS, "x nginx"], rows, checks)
+    return Table(TITLE, description, ["", MIXED, READS, ACTIONS, "x nginx"], rows, [])
 
 
 # --- the servers

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from imagefilter.cli.gateway_start import check_address
 from imagefilter.gateway import upstream
 from imagefilter.policy.config import ConfigError
 from tests.gateway.servers import fill_in_paste_file, granian_command
@@ -22,6 +23,9 @@ def main() -> int:
         upstream.load({"compute_url": args.compute_url}, "the command line")
     except ConfigError as error:
         sys.stderr.write(f"gateway: {error}\nTry make gateway COMPUTE_URL=http://127.0.0.1:8774\n")
+        return 2
+    for finding in check_address(f"127.0.0.1:{args.port}").findings:
+        sys.stderr.write(f"gateway: {finding}: make gateway PORT=...\n")
         return 2
     folder = Path(tempfile.mkdtemp(prefix="imagefilter-gateway-"))
     paste, journal = folder / "gateway.ini", folder / "audit.jsonl"

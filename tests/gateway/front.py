@@ -26,7 +26,8 @@ from tests.waiting import wait_until
 FRONTS = ("nginx", "haproxy")
 _HALF_OPEN_LINES = {"nginx": 2, "haproxy": 3}  # that begin with a #
 _FILES = {"nginx": ETC / "nginx.conf", "haproxy": ETC / "haproxy.cfg"}
-_NOVA, _GATEWAYS = "192.0.2.10:8774", ("192.0.2.21:8784", "192.0.2.22:8784")
+_NOVA, _GATEWAYS = "127.0.0.1:18774", ("127.0.0.1:8784", "192.0.2.22:8784")
+_SECOND_GATEWAY = re.compile(r"(?m)^( +)# (?=server .*192\.0\.2\.22)")
 _CERTIFICATES = ("/etc/nginx/compute.pem", "/etc/nginx/compute.key", "/etc/haproxy/compute.pem")
 _LISTEN = {
     "nginx": ("listen 8774 ssl;", "listen 127.0.0.1:{port} ssl;"),
@@ -51,6 +52,8 @@ http {{
 }}
 """
 _HAPROXY = "global\n    maxconn 1000\n    stats socket {folder}/stats.sock\n"
+# What only root may do, and a socket for which Debian's unit makes the folder.
+_OF_A_HOST = re.compile(r"(?m)^    (user|group|chroot|stats socket|maxconn) .*\n")
 _MAIN_FILES = {"nginx": _NGINX, "haproxy": _HAPROXY}
 
 
@@ -173,7 +176,9 @@ def _fill_in(kind: str, port: int, nova: int, gateways: Sequence[int], half_open
     if half_open:
         text, count = re.subn(r"(?m)^( +)#(?=\w)", r"\1", text)
         assert count == _HALF_OPEN_LINES[kind]
-    text = _replace_once(text, _LISTEN[kind][0], _LISTEN[kind][1].format(port=port))
+    if kind == "haproxy":
+        text = _OF_A_HOST.sub("", text)
+    text = _replace_once(_SECOND_GATEWAY.sub(r"\1", text), _LISTEN[kind][0], _LISTEN[kind][1].format(port=port))
     for address, replacement in ((_NOVA, nova), *zip(_GATEWAYS, gateways)):
         assert address in text
         text = text.replace(address, f"127.0.0.1:{replacement}")

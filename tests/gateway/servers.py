@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import signal
+import string
 import subprocess
 import sys
 import tempfile
@@ -210,9 +211,11 @@ def gunicorn_command(paste: Path, port: int, workers: int, threads: int) -> list
 
 def granian_command(paste: Path, port: int, workers: int, threads: int) -> list[str]:
     """Return the command of the shipped systemd unit, with these numbers and a shorter time-out."""
-    line = re.search(r"^ExecStart=((?:.*\\\n)*.*)$", UNIT.read_text(), re.M)
+    text = UNIT.read_text()
+    line = re.search(r"^ExecStart=((?:.*\\\n)*.*)$", text, re.M)
     assert line
-    command = shlex.split(line[1].replace("\\\n", ""))
+    defaults = dict(re.findall(r"^Environment=(\w+)=(.*)$", text, re.M))
+    command = shlex.split(string.Template(line[1].replace("\\\n", "")).substitute(defaults))
     numbers = {"--port": port, "--workers": workers, "--blocking-threads": threads, "--workers-kill-timeout": 20}
     for option, value in numbers.items():
         command[command.index(option) + 1] = str(value)

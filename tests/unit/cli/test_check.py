@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.ports import find_free_port
+
 pytest.importorskip("cliff")
 pytest.importorskip("paste.deploy")
 
@@ -275,15 +277,63 @@ def test_a_port_in_use_is_one_line(run: Any) -> None:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
         check = run("check", "--listen", address)
     assert check.status == 2
-    assert f"error: {address} can't be listened on: another process listens there\n" in check.err
+    host, _, port = address.rpartition(":")
+    assert (
+        f"error: port {port} of {host} is in use: end the process that listens there, or set another port\n"
+        in check.err
+    )
     assert run("check", "--listen", address).status == 0
 
 
-@pytest.mark.parametrize("address", ["8784", "127.0.0.1:x", "127.0.0.1:99999", "192.0.2.1:80"])
+@pytest.mark.parametrize(
+    "address", ["8784", "127.0.0.1:x", "127.0.0.1:99999", "127.0.0.1:0", "127.0.0.1:", "192.0.2.1:80"]
+)
 def test_an_address_that_is_none(address: str, run: Any) -> None:
     check = run("check", "--listen", address)
     assert check.status == 2
     assert check.err.startswith(f"error: {address} ")
+
+
+# --- the pipeline of a gateway, loaded whole
+
+FILTERS = """
+[filter:first]
+{factory}
+[pipeline:first]
+pipeline = first imagefilter compute
+"""
+
+
+@pytest.mark.parametrize(
+    ("factory", "reason"),
+    [
+        ("paste.filter_factory = keystonemiddleware.nowhere:f", "ModuleNotFoundError: No module named 'keystonemi"),
+        ("use = egg:nowhere", "PackageNotFoundError: "),
+        ("use = egg:imagefilter#nowhere", "LookupError: Entry point 'nowhere' not found"),
+        ("paste.filter_factory = operator:add\nkey = secret%value", "key in section [filter:first] can't be read"),
+        ("paste.filter_factory = operator:add\nlocal = 1", "TypeError: "),
+    ],
+)
+def test_a_gateways_pipeline_that_does_not_load_is_one_line(
+    factory: str, reason: str, paste: Any, tmp_path: Path, run: Any
+) -> None:
+    """Only the server's workers would find it, and crash one after the other."""
+    pytest.importorskip("urllib3")
+    text = GATEWAY.replace("pipeline:main", "pipeline:other") + FILTERS.replace("pipeline:first", "pipeline:main")
+    path = paste("compute_url = http://127.0.0.1:9", text=text.replace("{factory}", factory))
+    check = run("check", "--quiet", "--paste", path, "--listen", f"127.0.0.1:{find_free_port()}")
+    [line] = [line for line in check.err.splitlines() if line.startswith("error: ")]
+    assert (check.status, check.out) == (2, "")
+    assert line.startswith(f"error: {path}")
+    assert reason in line
+    assert "secret" not in line
+
+
+def test_a_gateways_pipeline_that_loads(paste: Any, run: Any) -> None:
+    pytest.importorskip("urllib3")
+    path = paste("compute_url = http://127.0.0.1:9", text=GATEWAY)
+    check = run("check", "--paste", f"{path}#main", "--listen", f"127.0.0.1:{find_free_port()}", "-f", "json")
+    assert (check.status, [row["Verdict"] for row in check.rows][-2:]) == (0, ["loads", "free"])
 
 
 # --- as the user that will run it

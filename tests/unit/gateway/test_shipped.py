@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import re
 import socket
+import string
 import subprocess
 import sys
 from pathlib import Path
@@ -70,10 +71,28 @@ def test_make_gateway_reports_a_bad_compute_url() -> None:
     assert "compute_url = nova:8774 in the command line: it must begin with http://" in done.stderr
 
 
+@pytest.mark.slow
+def test_make_gateway_reports_a_port_in_use() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        command = [
+            sys.executable,
+            "-m",
+            "tests.gateway.first_try",
+            "--compute-url",
+            "http://127.0.0.1:9",
+            "--port",
+            port,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"gateway: error: port {port} of 127.0.0.1 is in use: ")
+
+
 def test_the_unit_checks_its_paste_file_and_its_port_before_it_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = re.search(r"^ExecStartPre=/opt/imagefilter/bin/imagefilter (.*)$", UNIT.read_text(), re.MULTILINE)
+    line = re.search(r"^ExecStartPre=/opt/imagefilter/bin/imagefilter (.*\\\n.*)$", UNIT.read_text(), re.MULTILINE)
     assert line
     path = tmp_path / "gateway.ini"
     path.write_text(PASTE.read_text().replace("compute_url", "compute_ulr"))
@@ -81,9 +100,25 @@ def test_the_unit_checks_its_paste_file_and_its_port_before_it_starts(
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = str(listener.getsockname()[1])
-        arguments = line[1].replace("${IMAGEFILTER_PASTE}", str(path)).replace("8784", port)
-        status = app.main(arguments.split())
-    errors = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error: ")]
-    assert status == 2
+        variables = {"IMAGEFILTER_PASTE": str(path), "IMAGEFILTER_HOST": "127.0.0.1", "IMAGEFILTER_PORT": port}
+        status = app.main(string.Template(line[1].replace("\\\n", "")).substitute(variables).split())
+    output = capsys.readouterr()
+    errors = [text for text in output.err.splitlines() if text.startswith("error: ")]
+    assert (status, output.out) == (2, "")
     assert any("unknown option 'compute_ulr' in section [app:compute]" in error for error in errors)
-    assert any(f"127.0.0.1:{port} can't be listened on: another process listens there" in error for error in errors)
+    assert any(error.startswith(f"error: port {port} of 127.0.0.1 is in use: ") for error in errors)
+
+
+def test_the_file_of_variables_shows_what_the_unit_takes_without_it() -> None:
+    variables = re.findall(r"^Environment=(.*)$", UNIT.read_text(), re.MULTILINE)
+    assert len(variables) == 5
+    shown = re.findall(r"^#(IMAGEFILTER_.*)$", (ETC / "imagefilter-gateway.default").read_text(), re.MULTILINE)
+    assert sorted(shown) == sorted(variables)
+
+
+def test_a_front_has_fewer_requests_at_a_gateway_than_it_has_threads() -> None:
+    variables = dict(re.findall(r"^Environment=(\w+)=(.*)$", UNIT.read_text(), re.MULTILINE))
+    threads = int(variables["IMAGEFILTER_WORKERS"]) * int(variables["IMAGEFILTER_THREADS"])
+    limit = re.search(r" maxconn (\d+)\n    server gateway1", (ETC / "haproxy.cfg").read_text())
+    assert limit
+    assert threads - 4 <= int(limit[1]) < threads
