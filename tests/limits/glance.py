@@ -26,7 +26,7 @@ property_protection_file = {protections}
 property_protection_rule_format = roles
 worker_self_reference_url = http://127.0.0.1:1
 [database]
-connection = sqlite:///{folder}/glance.db
+connection = sqlite:///{database}?timeout=60
 [glance_store]
 default_backend = files
 [files]
@@ -120,16 +120,25 @@ class Glance:
 
 
 @contextlib.contextmanager
-def serve_glance(keystone: Keystone, folder: Path, protections: str = "") -> Iterator[Glance]:
+def serve_glance(
+    keystone: Keystone, folder: Path, protections: str = "", database: Path | None = None
+) -> Iterator[Glance]:
     """Run a Glance, and put its endpoints into the catalog.
 
     :param protections: the path of a property-protections file.
+    :param database: of another Glance, to share it.
     """
     folder.mkdir(exist_ok=True)
     for name in ("images", "staging", "tasks"):
         (folder / name).mkdir()
     authtoken = "\n".join(f"{key} = {text}" for key, text in keystone.authtoken().items())
-    config = _CONFIG.format(folder=folder, prefix=sys.prefix, authtoken=authtoken, protections=protections)
+    config = _CONFIG.format(
+        folder=folder,
+        prefix=sys.prefix,
+        authtoken=authtoken,
+        protections=protections,
+        database=database or folder / "glance.db",
+    )
     if not protections:
         config = config.replace("property_protection_file = \n", "")
     (folder / "glance-api.conf").write_text(config)
@@ -151,9 +160,10 @@ def _run(program: str, *options: str) -> None:
 
 @contextlib.contextmanager
 def _serve(folder: Path, port: int, url: str) -> Iterator[None]:
+    # One request at a time: sqlite would refuse some of two that write, and Nova's rotation does not try again.
     settings = folder / "gunicorn.py"
     settings.write_text(
-        f'wsgi_app = "glance.common.wsgi_app:init_app()"\nbind = "127.0.0.1:{port}"\nthreads = 16\ntimeout = 120\n'
+        f'wsgi_app = "glance.common.wsgi_app:init_app()"\nbind = "127.0.0.1:{port}"\ntimeout = 120\n'
         "control_socket_disable = True\n"
     )
     environ = {**os.environ, "OS_GLANCE_CONFIG_DIR": str(folder), "GUNICORN_CMD_ARGS": f"--config {settings}"}
