@@ -36,6 +36,8 @@ class BoundedSession(requests.Session):
         response = super().request(*args, **kwargs)
         try:
             response._content = self._read(response)
+        except requests.RequestException:  # an OSError too
+            raise
         except (OSError, ValueError) as error:
             raise requests.ConnectionError(str(error)) from error
         finally:

@@ -1,0 +1,1 @@
+"""Who asks a back end of locks, who waits."""
