@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from imagefilter.audit import event
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
     from pycadf.event import Event
 
-# So many threads of a filter wait for the journal as long as it takes, the others a moment: if another writer was
-# stopped and has the lock, image actions fail, and threads are left for all other requests.
+# So many threads of a filter wait for the journal as long as it takes, the others only while records of this process
+# are written: if another writer was stopped and has the lock, image actions fail, and threads are left for all other
+# requests.
 _PATIENT_THREADS = 4
 _IMPATIENCE = 0.05  # seconds
+_PROGRESS_SECONDS = 0.5  # since the last record: longer than a slow disk takes for one
 
 #: Records are its lines where no journal is configured.
 LOG = logging.getLogger("imagefilter.audit")
@@ -37,6 +40,7 @@ class Recorder:
         self._events = EventFactory()
         self._patient = threading.Semaphore(_PATIENT_THREADS)
         self._lock = threading.Lock()
+        self._written_at = 0.0  # the last record
         self._unrecorded = 0  # records that could not be written since the last one that could
         self._configured = (0, 0)  # the process and the load of a policy that were recorded last
 
@@ -116,13 +120,24 @@ class Recorder:
             raise
 
     def _append(self, path: str, line: bytes) -> None:
-        if not self._patient.acquire(blocking=False):
-            writer.append(path, line, _IMPATIENCE)
-            return
-        try:
-            writer.append(path, line)
-        finally:
-            self._patient.release()
+        if self._patient.acquire(blocking=False):
+            try:
+                writer.append(path, line)
+            finally:
+                self._patient.release()
+        else:
+            self._append_while_others_do(path, line)
+        self._written_at = time.monotonic()
+
+    def _append_while_others_do(self, path: str, line: bytes) -> None:
+        deadline = time.monotonic() + writer.LOCK_SECONDS
+        while True:
+            try:
+                return writer.append(path, line, _IMPATIENCE)
+            except TimeoutError:
+                now = time.monotonic()
+                if now - self._written_at > _PROGRESS_SECONDS or now > deadline:
+                    raise
 
     def _count_unrecorded(self, what: str, error: Exception, policy: Policy, what_happens: str) -> None:
         with self._lock:

@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,32 @@ def test_few_threads_wait_for_a_stopped_writer(guarded: Journalled, monkeypatch:
     for thread in threads:
         thread.join()
     assert sorted(patience) == [0.05] * 4 + [1.0] * 4
+
+
+def test_all_threads_wait_for_a_slow_disk(guarded: Journalled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as records of this process are written, nobody is refused for the sake of a moment."""
+    append = writer.append
+    one_at_a_time = threading.Lock()
+
+    def append_slowly(path: str, line: bytes, seconds: float = writer.LOCK_SECONDS) -> None:
+        if not one_at_a_time.acquire(timeout=seconds):
+            raise TimeoutError("another one writes")
+        try:
+            time.sleep(0.03)
+            append(path, line)
+        finally:
+            one_at_a_time.release()
+
+    guarded.post(image())
+    monkeypatch.setattr(writer, "append", append_slowly)
+    statuses: list[int] = []
+    refused = {"createImage": {"name": ""}}
+    threads = [threading.Thread(target=lambda: statuses.append(guarded.post(refused).status_int)) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [400] * 12
 
 
 def test_counts_records_that_are_lost_while_others_are_written(
