@@ -5,13 +5,14 @@ COMPUTE_URL ?=
 ARGS ?=
 N ?= 10000
 SECONDS ?= 60
+ROUNDS ?= 200
 # The newest patch of each release that declares a Python the filter runs on; docs/novas.md says what passes.
 NOVAS = 34.0.0 33.0.2 32.2.1 31.3.1 30.3.0 29.4.0 28.3.1 27.5.1 26.3.0 25.3.0
 NOVA ?= $(firstword $(NOVAS))
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help demo gateway unit test test-nova test-novas mutants lint generate bench search fuzz clean
+.PHONY: help demo gateway unit test test-nova test-novas storm mutants lint generate bench search fuzz clean
 
 help:
 	@echo "make demo   a real Nova with the filter in its pipeline on 127.0.0.1:$(PORT), with a short tour"
@@ -29,6 +30,7 @@ help:
 	@echo "make search the search for a counter-example, on a real Nova: N=1000000 requests, goes on where it was stopped"
 	@echo "            (BUGS=5 seeds bugs in the filter instead, and counts over 5 runs until each is found;"
 	@echo "            VOLUME=1 asks for images of a server that boots from a volume)"
+	@echo "make storm  limits in a storm of requests on a real Nova and Glance: ROUNDS=200 for each back end of locks"
 	@echo "make fuzz   coverage-guided fuzzing of what reads requests (SECONDS=600, Python 3.11 to 3.13 on Linux)"
 	@echo "make clean  remove what these set up"
 
@@ -71,6 +73,9 @@ bench: .venv/ready
 search: .venv/ready
 	@$(BIN)/python -W ignore -m tests.nova.search $(if $(VOLUME),--volume) \
 		$(if $(BUGS),--seeded-bugs $(BUGS),--examples $(N))
+
+storm: .venv/ready
+	@ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -q -s tests/limits/test_storm.py -k never 2>/dev/null | grep -E 'at most|passed|failed'
 
 fuzz: .venv/ready
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c tests/constraints.txt -e '.[fuzz]'

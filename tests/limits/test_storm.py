@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tests.gateway.nova import ServedNova
 from tests.limits.glance import Glance
 from tests.limits.storm import PROCESSES, Server, boot_servers, run_rounds, serve_gateways
 
-ROUNDS = 3
+ROUNDS = int(os.environ.get("ROUNDS", "3"))  # make storm runs more
 
 
 @pytest.fixture(scope="module")
