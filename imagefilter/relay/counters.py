@@ -62,9 +62,13 @@ TORN = Metric("relay_torn", "Lines that writers left unfinished.", ("journal",))
 #: All that are exposed as counters.
 COUNTERS = (REQUESTS, IMAGES, UNRECORDED, PUBLISHED, RETRIED, DEAD_LETTERED, TORN)
 
-#: A histogram: for each bucket the responses that fell into it alone, and the sum of all seconds.
+#: Histograms: for each bucket the requests that fell into it alone; :func:`sum_of` is the sum of all seconds.
 SECONDS = Metric("request_seconds", "Seconds until the compute API began to respond.", ("action", "le"))
-SECONDS_SUM = Metric("request_seconds_sum", SECONDS.help, ("action",))
+LOCK_SECONDS = Metric("lock_seconds", "Seconds until an image action had its lock, or was refused.", ("action", "le"))
+LOOKUP_SECONDS = Metric("lookup_seconds", "Seconds that it took to count a project's images.", ("action", "le"))
+
+#: What each of them is in a record.
+HISTOGRAMS = {SECONDS: "seconds", LOCK_SECONDS: "lock_seconds", LOOKUP_SECONDS: "lookup_seconds"}
 
 
 def count(record: dict[str, Any]) -> Iterator[tuple[Series, float]]:
@@ -78,7 +82,8 @@ def count(record: dict[str, Any]) -> Iterator[tuple[Series, float]]:
         yield _request(action, content), 1
     elif "verdict_id" in content:
         yield IMAGES.series(action=action, outcome=_one_of(record.get("outcome"), OUTCOMES)), 1
-        yield from _seconds(action, content.get("seconds"))
+    for metric, field in HISTOGRAMS.items():
+        yield from _seconds(metric, action, content.get(field))
     if type(content.get("unrecorded")) is int:
         yield UNRECORDED.series(), content["unrecorded"]
 
@@ -123,12 +128,17 @@ def _request(action: str, content: dict[str, Any]) -> Series:
     )
 
 
-def _seconds(action: str, seconds: Any) -> Iterator[tuple[Series, float]]:
+def sum_of(metric: Metric) -> Metric:
+    """Return the counter of all seconds of a histogram."""
+    return Metric(f"{metric.name}_sum", metric.help, ("action",))
+
+
+def _seconds(metric: Metric, action: str, seconds: Any) -> Iterator[tuple[Series, float]]:
     if type(seconds) not in (int, float) or not seconds >= 0:
         return
     bucket = next(bound for bound in BUCKETS if seconds <= float(bound))
-    yield SECONDS.series(action=action, le=bucket), 1
-    yield SECONDS_SUM.series(action=action), seconds
+    yield metric.series(action=action, le=bucket), 1
+    yield sum_of(metric).series(action=action), seconds
 
 
 def _one_of(value: Any, allowed: Sequence[str]) -> str:

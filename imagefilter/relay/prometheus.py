@@ -51,7 +51,8 @@ class RelayCollector(Collector):
         counts = dict(sorted(counts.items()))
         for metric in counters.COUNTERS:
             yield _counter(metric, counts)
-        yield _histogram(counts)
+        for metric in counters.HISTOGRAMS:
+            yield _histogram(metric, counts)
         yield from self._journal_gauges()
         healthy = GaugeMetricFamily("imagefilter_relay_healthy", "Whether /healthcheck responds 200.")
         healthy.add_metric([], not why_unhealthy(self._relay))
@@ -138,8 +139,7 @@ def _counter(metric: counters.Metric, counts: Mapping[Series, float]) -> Metric:
     return family
 
 
-def _histogram(counts: Mapping[Series, float]) -> Metric:
-    metric = counters.SECONDS
+def _histogram(metric: counters.Metric, counts: Mapping[Series, float]) -> Metric:
     family = HistogramMetricFamily(f"imagefilter_{metric.name}", metric.help, labels=["action"])
     for action in (*ACTIONS, counters.UNKNOWN):
         total = 0.0
@@ -148,6 +148,6 @@ def _histogram(counts: Mapping[Series, float]) -> Metric:
             total += counts.get(metric.series(action=action, le=bound), 0.0)
             buckets.append((bound, total))
         if total:
-            seconds = counts.get(counters.SECONDS_SUM.series(action=action), 0.0)
+            seconds = counts.get(counters.sum_of(metric).series(action=action), 0.0)
             family.add_metric([action], buckets, sum_value=seconds)
     return family

@@ -7,13 +7,15 @@ import pytest
 from imagefilter.relay.counters import (
     COUNTERS,
     IMAGES,
+    LOCK_SECONDS,
+    LOOKUP_SECONDS,
     REQUESTS,
     SECONDS,
-    SECONDS_SUM,
     UNRECORDED,
     count,
     initial_series,
     read_action,
+    sum_of,
 )
 from imagefilter.rules import table
 from tests.relay.fakes import record
@@ -30,7 +32,7 @@ def test_counts_an_outcome() -> None:
     assert dict(count(record(1, 1, seconds=0.3))) == {
         IMAGES.series(action="createImage", outcome="success"): 1,
         SECONDS.series(action="createImage", le="0.5"): 1,
-        SECONDS_SUM.series(action="createImage"): 0.3,
+        sum_of(SECONDS).series(action="createImage"): 0.3,
     }
 
 
@@ -78,3 +80,11 @@ def test_every_rule_has_counters_from_the_start(monkeypatch: pytest.MonkeyPatch)
         assert REQUESTS.series(action="shelve", verdict="would_deny", rule=rule, mode="warn") in series
     assert len(series) == len(set(series))
     assert {counter.metric for counter in series} == {metric.name for metric in COUNTERS}
+
+
+def test_counts_the_time_in_lock_and_lookup() -> None:
+    """A verdict with a limit has both; they are histograms like the response's."""
+    counted = dict(count(record(1, lock_seconds=0.2, lookup_seconds=0.01)))
+    assert counted[LOCK_SECONDS.series(action="createImage", le="0.25")] == 1
+    assert counted[sum_of(LOCK_SECONDS).series(action="createImage")] == 0.2
+    assert counted[LOOKUP_SECONDS.series(action="createImage", le="0.05")] == 1
