@@ -8,6 +8,7 @@ import importlib.resources
 from typing import Any, NamedTuple
 
 import jinja2
+
 from imagefilter.cli._report_counts import REFUSALS, VERDICTS, Counts, Groups
 from imagefilter.cli._report_rows import Rows
 from imagefilter.cli._report_time import Chart

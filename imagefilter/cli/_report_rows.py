@@ -154,7 +154,7 @@ def _name(text: str, any_id: str) -> Cell:
         return _id(text, "")
     if not any_id:
         return _text(text, "")
-    return Cell(text, f"{text} ({any_id})")
+    return Cell(text, f"{text}\n{any_id}")
 
 
 def _id(text: str, _: str) -> Cell:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import math
 from typing import NamedTuple
 
 from imagefilter.cli._report_counts import COUNTS, Counts
@@ -26,14 +25,15 @@ class _Step(NamedTuple):
     label: str
     second_label: str
     title: str
+    strides: tuple[int, ...]  # of labels
 
 
 _STEPS = (
-    _Step("hour", datetime.timedelta(hours=1), "%H:%M", "%d %b", "%a %d %b %Y, %H:%M"),
-    _Step("day", datetime.timedelta(days=1), "%d %b", "%Y", "%a %d %b %Y"),
-    _Step("week", datetime.timedelta(weeks=1), "%d %b", "%Y", "week of %a %d %b %Y"),
-    _Step("month", datetime.timedelta(days=28), "%b", "%Y", "%B %Y"),
-    _Step("year", datetime.timedelta(days=365), "%Y", "", "%Y"),
+    _Step("hour", datetime.timedelta(hours=1), "%H:%M", "%d %b", "%a %d %b %Y, %H:%M", (1, 2, 3, 6, 12, 24)),
+    _Step("day", datetime.timedelta(days=1), "%d %b", "%Y", "%a %d %b %Y", (1, 2, 7, 14, 28)),
+    _Step("week", datetime.timedelta(weeks=1), "%d %b", "%Y", "week of %a %d %b %Y", (1, 2, 4, 8, 16)),
+    _Step("month", datetime.timedelta(days=28), "%b", "%Y", "%B %Y", (1, 2, 3, 6, 12, 24)),
+    _Step("year", datetime.timedelta(days=365), "%Y", "", "%Y", (1, 2, 5, 10, 20)),
 )
 
 
@@ -120,7 +120,8 @@ def _label(starts: list[datetime.datetime], step: _Step) -> list[Label]:
     """Label some columns; the second line says only what is new."""
     labels: list[Label] = []
     before = ""
-    for number in range(0, len(starts), math.ceil(len(starts) / _MAX_LABELS)):
+    stride = next(stride for stride in step.strides if stride * _MAX_LABELS >= len(starts))
+    for number in range(0, len(starts), stride):
         percent = 100 * number / len(starts)
         second = starts[number].strftime(step.second_label)
         if percent > 100 - 100 / (_MAX_LABELS + 1):  # it would not fit

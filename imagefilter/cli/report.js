@@ -43,8 +43,6 @@ function open(row) {
     const text = document.createElement("dd");
     name.textContent = head.textContent;
     text.textContent = value;  // never as HTML: clients chose these words
-    text.dir = "auto";
-    text.style.textAlign = "left";
     if (value) list.append(name, text);
   });
   byId("details").showModal();
