@@ -94,6 +94,12 @@ class Rows(NamedTuple):
     total: int  # with those that are left out
     rules: list[str]
 
+    @property
+    def has_years(self) -> bool:
+        """Whether the rows are of several years."""
+        newest, oldest = self.rows[0][0], self.rows[-1][0]
+        return newest.text[:4] != oldest.text[:4]
+
 
 def list_rows(history: History, counts: Counts, limit: int) -> Rows:
     """Return the newest requests that were or would be refused; if there are none, the newest of all.

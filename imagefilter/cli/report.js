@@ -48,7 +48,12 @@ function open(row) {
   byId("details").showModal();
 }
 
-heads.forEach((head, column) => head.firstElementChild.addEventListener("click", () => sort(column)));
+// No buttons: browsers repeat no head of a table with buttons on the next sheet of paper.
+heads.forEach((head, column) => {
+  head.tabIndex = 0;
+  head.addEventListener("click", () => sort(column));
+  head.addEventListener("keydown", (event) => { if (event.key === "Enter") sort(column); });
+});
 rows.forEach((row) => { row.tabIndex = 0; });
 body.addEventListener("click", (event) => {
   const row = event.target.closest("tr");
@@ -58,5 +63,5 @@ body.addEventListener("keydown", (event) => { if (event.key === "Enter") open(ev
 byId("details").addEventListener("click", (event) => { if (event.target === byId("details")) byId("details").close(); });
 search.addEventListener("input", choose);
 if (rule) rule.addEventListener("change", choose);
-if (heads[0]) heads[0].ariaSort = "descending";
+heads[0].ariaSort = "descending";
 document.documentElement.classList.add("js");
