@@ -15,7 +15,7 @@ from typing import TextIO
 from imagefilter.cli import _journals, _report_counts, _report_rows
 from imagefilter.cli._base import OwnCommand
 from imagefilter.cli._filters import add_filters
-from imagefilter.cli._options import add_config, add_journal, add_limit
+from imagefilter.cli._options import add_config, add_journal, add_limit, find_journals
 from imagefilter.cli._output import fail, printable
 from imagefilter.cli._report_counts import REFUSALS, VERDICTS, Counts
 from imagefilter.cli._report_page import Content, Heading, Tile, render
@@ -80,10 +80,11 @@ class AuditReport(OwnCommand):
 def _check_targets(args: argparse.Namespace) -> None:
     """End the program with exit status 2 if the files can't be written, before journals are read."""
     paths = [path for path in (args.html, args.csv) if path]
+    journals = list(map(os.path.realpath, find_journals(args)))
     for path in paths:
         if os.path.exists(path) and not os.path.isfile(path):
             fail(f"{path} can't be written: it is not a regular file")
-        if os.path.realpath(path) in map(os.path.realpath, args.journal):
+        if os.path.realpath(path) in journals:
             fail(f"{path} can't be written: it is a journal")
     if len(set(map(os.path.realpath, paths))) < len(paths):
         fail("--html and --csv name the same file")

@@ -375,6 +375,15 @@ def test_a_csv_file_elsewhere_is_named_and_not_linked(ids: dict[str, str], tmp_p
 # --- files
 
 
+def test_the_page_is_not_written_over_the_configured_journal(
+    writer: Writer, ids: dict[str, str], config: Path, run: Any
+) -> None:
+    config.write_text(f"[imagefilter]\naudit_journal = {writer.path}\n")
+    result = run("audit", "report", "--config", config, "--html", writer.path)
+    assert (result.status, result.err) == (2, f"error: {writer.path} can't be written: it is a journal\n")
+    assert len(writer.records()) > len(ids)
+
+
 def test_nobody_else_may_read_the_page(ids: dict[str, str], tmp_path: Path, report: Any) -> None:
     report()
     assert (tmp_path / "page.html").stat().st_mode & 0o777 == 0o600
