@@ -24,6 +24,7 @@ help:
 	@echo "make test-nova NOVA=32.2.1   the tests with a real Nova, of that release (make test-novas: of each from 25 to 34)"
 	@echo "make mutants   mutation tests of the modules that decide; takes hours"
 	@echo "make demo CONFIG=my.conf  the same Nova with your own policy, reloaded live, and each record as it is written"
+	@echo "make gateway CONFIG=my.conf  the same with the filter as a gateway in front of that Nova"
 	@echo "make lint   ruff and mypy"
 	@echo "make generate  the sample config, and the parts of the pages that derive from the code"
 	@echo "make bench  what the filter costs a request, beside others (AGAINST=folder: beside the one in another checkout)"
@@ -37,8 +38,17 @@ help:
 demo: .venv/ready
 	@$(BIN)/python -W ignore -m tests.nova.demo --port $(PORT) $(if $(CONFIG),--config '$(CONFIG)') $(ARGS)
 
+# With a policy of one's own and no compute API, the demo's Nova stands behind, with its tokens.
 gateway: .venv/ready
+ifneq ($(CONFIG),)
+ifeq ($(COMPUTE_URL),)
+	@$(BIN)/python -W ignore -m tests.nova.demo --gateway --port $(PORT) --config '$(CONFIG)'
+else
+	@$(BIN)/python -W ignore -m tests.gateway.first_try --port $(PORT) --compute-url '$(COMPUTE_URL)' --config '$(CONFIG)'
+endif
+else
 	@$(BIN)/python -W ignore -m tests.gateway.first_try --port $(PORT) --compute-url '$(COMPUTE_URL)'
+endif
 
 unit: .venv-unit/ready
 	.venv-unit/bin/python -m pytest -q -n auto -m "not slow" tests/unit $(ARGS)

@@ -60,11 +60,16 @@ class LeftOut:
             for number, reason in find_bad_lines(path):
                 self.add_line(path, f"{path}:{number}", reason)
 
+    def describe(self) -> str:
+        """Return how many files and lines were left out; empty if none was."""
+        if not self.status:
+            return ""
+        return f"left out: files: {len(self._files)}, lines: {sum(self._lines.values())}"
+
     def finish(self) -> int:
         """Print a last line that counts what was left out; return the exit status."""
         if self.status:
-            lines = sum(self._lines.values())
-            sys.stderr.write(f"left out: files: {len(self._files)}, lines: {lines}\n")
+            sys.stderr.write(f"{self.describe()}\n")
         return self.status
 
 

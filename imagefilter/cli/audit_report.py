@@ -3,77 +3,49 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
-import json
 import os
-import string
 import sys
 import tempfile
-from pathlib import Path
-from typing import Any
+import urllib.parse
+from collections.abc import Iterator
+from typing import TextIO
 
-from imagefilter.cli import _journals
+from imagefilter.cli import _journals, _report_counts, _report_rows
 from imagefilter.cli._base import OwnCommand
 from imagefilter.cli._filters import add_filters
-from imagefilter.cli._options import add_config, add_journal
-from imagefilter.cli._output import fail
+from imagefilter.cli._options import add_config, add_journal, add_limit, find_journals
+from imagefilter.cli._output import fail, printable
+from imagefilter.cli._report_counts import REFUSALS, VERDICTS, Counts
+from imagefilter.cli._report_page import Content, Heading, Tile, render
+from imagefilter.cli._report_time import count_over_time
 from imagefilter.journal.history import History
+from imagefilter.rules.engine import Decision
 
-_VERDICTS = ("allow", "exempt", "would_deny", "deny")
-_COUNTS = ", ".join(f"count(*) FILTER (verdict = '{verdict}')" for verdict in _VERDICTS)
-_IMAGES = "count(*) FILTER (status = 202 AND error IS NULL)"
-_UNKNOWN = "count(*) FILTER (outcome = 'outcome unknown')"
-_REFUSED = "FROM requests WHERE verdict IN ('deny', 'would_deny')"
+_MAX_ROWS = 500
 
-# Projects of several domains may have one name.
-_PROJECT_LABEL = (
-    "coalesce(CASE WHEN any_value(project_name) IS NULL THEN project_id"
-    " ELSE any_value(project_label) || ' (' || left(project_id, 8) || ')' END, 'unknown')"
-)
-
-# The columns of the page's table: titles and SQL.
-_COLUMNS = {
-    "Time": "replace(left(time, 19), 'T', ' ')",
-    "Verdict": "verdict",
-    "Rule": "rule",
-    "Message": "message",
-    "Action": "action",
-    "Project": "coalesce(project_label, 'unknown')",
-    "User": "user_label",
-    "Server": "server_id",
-    "Image name": "image_name",
-    "Request id": "request_id",
+# The filter options that the heading names, besides the period.
+_FILTERS = {
+    "verdict": "Verdict",
+    "rule": "Rule",
+    "action": "Action",
+    "project": "Project",
+    "user": "User",
+    "server": "Server",
+    "image": "Image name",
+    "image_id": "Image ID",
 }
-_LOADED = (
-    "time",
-    "verdict",
-    "rule",
-    "message",
-    "action",
-    "project_id",
-    "project_name",
-    "project_label",
-    "user_id",
-    "user_name",
-    "user_label",
-    "server_id",
-    "image_name",
-    "request_id",
-    "host",
-)
-
-_MAX_ROWS = 10_000
-_MAX_BARS = 12
-_MAX_SPAN_BY_HOUR = datetime.timedelta(days=7)
 
 
 class AuditReport(OwnCommand):
     """Write a page about image actions: one HTML file that needs no network.
 
-    It shows verdicts over time, the projects that ask most, the rules that refuse most, and each request that was or
-    would be refused, in a table to filter and sort. It contains names and ids of users and projects, so its mode is
-    0600. Exit status: 0 all was read, 1 something was left out, 2 a journal can't be read or the page can't be
-    written.
+    It shows verdicts over time, the projects and users with the most requests, the rules that refuse the most, and the
+    newest requests that were or would be refused, in a table to search and sort; if none was, the newest of all. The
+    heading names the period and the filters. It prints on A4 paper. It contains names and ids of users and projects,
+    so its mode is 0600. Exit status: 0 all was read, 1 something was left out, 2 a journal can't be read or the page
+    can't be written.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -81,113 +53,153 @@ class AuditReport(OwnCommand):
         add_config(parser)
         add_journal(parser)
         add_filters(parser)
+        add_limit(parser, _MAX_ROWS)
         parser.add_argument("--html", metavar="FILE", required=True, help="where to write the page")
+        parser.add_argument(
+            "--csv",
+            metavar="FILE",
+            help="write all requests that the filters choose to this file too, as CSV for spreadsheets; the page links"
+            " it if it is in the same directory (default: no CSV file is written)",
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
+        _check_targets(parsed_args)
         left_out = _journals.LeftOut()
-        history = _journals.load_history(parsed_args, _LOADED, left_out)
-        try:
-            _write(parsed_args.html, _render(_collect(history)))
-        except OSError as error:
-            fail(f"the page can't be written: {error.strerror}: {parsed_args.html}")
-        sys.stderr.write(f"wrote {parsed_args.html}\n")
+        history = _journals.load_history(parsed_args, _report_rows.LOADED, left_out)
+        heading = _write_heading(history, parsed_args, left_out)
+        page = render(heading, _collect(history, parsed_args))
+        with _create(parsed_args.html, "utf-8") as file:
+            file.write(page)
+        if parsed_args.csv:
+            with _create(parsed_args.csv, "utf-8-sig") as file:  # without the mark Excel takes it for Latin-1
+                _report_rows.write_csv(history, file)
         return left_out.finish()
 
 
-def _collect(history: History) -> dict[str, Any]:
-    """Return the data of the page."""
-    [(total, first, last)] = history.rows("SELECT count(*), min(time), max(time) FROM requests")
-    step, times = _count_over_time(history, first, last)
-    rules = history.rows(f"SELECT rule, {_COUNTS} {_REFUSED} GROUP BY 1 ORDER BY count(*) DESC, 1")
-    rows = _list_refused(history)
-    return {
-        "about": _describe(history, total, first, last),
-        "figures": _count_all(history),
-        "times": times,
-        "step": step,
-        "projects": _count_by_project(history),
-        "rules": rules[:_MAX_BARS],
-        "refusing": [rule[0] for rule in rules],
-        "columns": list(_COLUMNS),
-        "rows": rows,
-        "left_out": _describe_left_out(rules, len(rows)),
-    }
+def _check_targets(args: argparse.Namespace) -> None:
+    """End the program with exit status 2 if the files can't be written, before journals are read."""
+    paths = [path for path in (args.html, args.csv) if path]
+    journals = list(map(os.path.realpath, find_journals(args)))
+    for path in paths:
+        if os.path.exists(path) and not os.path.isfile(path):
+            fail(f"{path} can't be written: it is not a regular file")
+        if os.path.realpath(path) in journals:
+            fail(f"{path} can't be written: it is a journal")
+    if len(set(map(os.path.realpath, paths))) < len(paths):
+        fail("--html and --csv name the same file")
 
 
-def _render(data: dict[str, Any]) -> str:
-    """Return the page: clients chose many of its words, so they are in it as data, never as HTML."""
-    from plotly.offline import get_plotlyjs  # noqa: PLC0415  # takes a while, and only this command needs it
-
-    text = json.dumps(data).replace("<", "\\u003c")  # nothing in it ends the script
-    template = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
-    return string.Template(template).substitute(plotly=get_plotlyjs(), data=text)
-
-
-def _count_over_time(history: History, first: str | None, last: str | None) -> tuple[str, list[tuple[Any, ...]]]:
-    """Return a unit of time, and the verdicts in each."""
-    step, unit = "hour", "left(time, 13) || ':00'"
-    if first and last and _parse_day(last) - _parse_day(first) >= _MAX_SPAN_BY_HOUR:
-        step, unit = "day", "left(time, 10)"
-    return step, history.rows(f"SELECT {unit}, {_COUNTS} FROM requests GROUP BY 1 ORDER BY 1")
-
-
-def _count_by_project(history: History) -> list[tuple[Any, ...]]:
-    return history.rows(
-        f"SELECT {_PROJECT_LABEL}, {_COUNTS} FROM requests"
-        f" GROUP BY project_id ORDER BY count(*) DESC, 1 LIMIT {_MAX_BARS}"
+def _collect(history: History, args: argparse.Namespace) -> Content | None:
+    """Return the content of the page; None if there are no requests."""
+    counts = _report_counts.count_all(history)
+    if not counts.total:
+        return None
+    return Content(
+        tiles=_make_tiles(history, args, counts),
+        counts=counts,
+        chart=count_over_time(history, args.since or "", args.until or ""),
+        parts=_report_counts.count_groups(history),
+        rows=_report_rows.list_rows(history, counts, args.limit),
     )
 
 
-def _list_refused(history: History) -> list[list[Any]]:
-    select = ", ".join(f"coalesce({column}, '')" for column in _COLUMNS.values())
-    rows = history.rows(f"SELECT {select} {_REFUSED} ORDER BY time DESC LIMIT {_MAX_ROWS}")
-    return [list(row) for row in rows]
+def _make_tiles(history: History, args: argparse.Namespace, counts: Counts) -> list[Tile]:
+    """Return the numbers, without those that the filters make zero."""
+    tiles = []
+    verdicts = _choose_verdicts(args)
+    if len(verdicts) > 1:
+        tiles.append(Tile(counts.total, "requests"))
+    for verdict, title in VERDICTS.items():
+        if verdict in verdicts:
+            tiles.append(_make_tile(counts, verdict, title))
+    if args.verdict != Decision.DENY.value:
+        outcomes = _report_counts.count_outcomes(history)
+        tiles += [Tile(number, title) for title, number in outcomes.items()]
+    return tiles
 
 
-def _describe_left_out(rules: list[tuple[Any, ...]], listed: int) -> str:
-    """Return how many refused requests are not in the table."""
-    refused = 0
-    for _, *counts in rules:
-        refused += sum(counts)
-    if refused == listed:
-        return ""
-    return f"; {refused - listed:,} older ones are left out"
+def _make_tile(counts: Counts, verdict: str, title: str) -> Tile:
+    number = counts._asdict()[verdict]
+    share = ""
+    if 0 < number < counts.total:
+        share = f"{100 * number / counts.total:.1f} %"
+    return Tile(number, title, verdict, share)
 
 
-def _describe(history: History, total: int, first: str | None, last: str | None) -> str:
-    span = ""
-    if first and last:
-        hosts = history.rows("SELECT DISTINCT host FROM requests ORDER BY 1")
-        names = ", ".join(str(host) for (host,) in hosts)
-        span = f"from {_format_time(first)} to {_format_time(last)}, recorded on {names}"
+def _choose_verdicts(args: argparse.Namespace) -> list[str]:
+    """Return the verdicts that the filters may choose."""
+    if args.verdict:
+        return [args.verdict]
+    if args.rule:  # an allowed request broke none
+        return [Decision.EXEMPT.value, *REFUSALS]
+    return list(VERDICTS)
+
+
+def _write_heading(history: History, args: argparse.Namespace, left_out: _journals.LeftOut) -> Heading:
+    filters = [(title, getattr(args, name)) for name, title in _FILTERS.items() if getattr(args, name)]
+    csv_name, csv_link = _link_csv(args)
+    return Heading(
+        period=_describe_period(args.since, args.until),
+        filters=[(title, printable(VERDICTS.get(value, value))) for title, value in filters],
+        about=_describe(history),
+        incomplete=left_out.describe(),
+        csv_name=csv_name,
+        csv_link=csv_link,
+    )
+
+
+def _describe_period(since: str | None, until: str | None) -> str:
+    if since and until:
+        return f"{_format_time(since)} to {_format_time(until)} UTC"
+    if since:
+        return f"since {_format_time(since)} UTC"
+    if until:
+        return f"before {_format_time(until)} UTC"
+    return "all that is recorded"
+
+
+def _describe(history: History) -> str:
+    """Return which requests there are, who recorded them, and when this was written."""
     now = datetime.datetime.now(datetime.timezone.utc).isoformat()
-    return f"{total:,} requests {span}. Written {_format_time(now)}. All times are UTC."
+    written = f"Written {_format_time(now)}. All times are UTC."
+    [(total, first, last)] = history.rows("SELECT count(*), min(time), max(time) FROM requests")
+    if not total:
+        return written
+    span = f"{_format_time(first)} to {_format_time(last)}"
+    return f"{total:,} requests from {span}, recorded on {_report_counts.describe_hosts(history)}. {written}"
 
 
-def _count_all(history: History) -> list[tuple[str, int, str]]:
-    """Return the page's figures, each with its title and color."""
-    [counts] = history.rows(f"SELECT {_COUNTS}, {_IMAGES}, {_UNKNOWN} FROM requests")
-    titles = ("allowed", "exempt", "would be refused", "refused", "images accepted", "outcome unknown")
-    colors = ("allow", "exempt", "warn", "deny", "", "none")
-    return list(zip(titles, counts, colors))
-
-
-def _parse_day(time: str) -> datetime.date:
-    return datetime.date.fromisoformat(time[:10])
+def _link_csv(args: argparse.Namespace) -> tuple[str, str]:
+    """Return the name of the CSV file, and a link to it if it is beside the page."""
+    if not args.csv:
+        return "", ""
+    folder, name = os.path.split(os.path.abspath(args.csv))
+    link = ""
+    if folder == os.path.dirname(os.path.abspath(args.html)):
+        link = "./" + urllib.parse.quote(name)
+    return printable(name), link
 
 
 def _format_time(time: str) -> str:
     return time[:16].replace("T", " ")
 
 
-def _write(path: str, text: str) -> None:
-    """Write a file that nobody else may read and that exists only when it is complete."""
-    descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(path)), prefix=".imagefilter-")
+@contextlib.contextmanager
+def _create(path: str, encoding: str) -> Iterator[TextIO]:
+    """Write a file that nobody else may read and that exists only when it is complete; say so.
+
+    End the program with exit status 2 if that fails.
+    """
     try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(path)), prefix=".imagefilter-")
+        try:
+            with open(descriptor, "w", encoding=encoding, newline="") as file:
+                yield file
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        fail(f"{path} can't be written: {error.strerror}")
+    sys.stderr.write(f"wrote {path}\n")

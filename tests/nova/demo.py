@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import logging
+import signal
 import socket
 import subprocess
 import sys
@@ -117,14 +118,20 @@ def main() -> int:
     )
     help_text = "try this policy instead of the tour (make demo CONFIG=my.conf)"
     parser.add_argument("--config", metavar="FILE", default="", help=help_text)
+    help_text = "judge in a gateway in front of Nova, not in Nova's pipelines (make gateway CONFIG=my.conf)"
+    parser.add_argument("--gateway", action="store_true", help=help_text)
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # so that the folder of this run is removed
     if args.config and report_errors(args.config):
         return 2
     error = find_port_error(args.port)
     if error:
         write(f"demo: can't serve on 127.0.0.1:{args.port}: {error}. Try make demo PORT=8784")
         return 2
-    write("Starting a real Nova in this process, with the filter in both of its pipelines ...")
+    place = "both of its pipelines"
+    if args.gateway:
+        place = "a gateway in front of it"
+    write(f"Starting a real Nova in this process, with the filter in {place} ...")
     started_at = time.monotonic()
     from tests.nova.cloud import Cloud  # Nova's imports take seconds
 
@@ -133,7 +140,7 @@ def main() -> int:
     try:
         write(f"Nova is up after {time.monotonic() - started_at:.1f} s.")
         if args.config:
-            return serve_policy(cloud, args.port, args.config)
+            return serve_policy(cloud, args.port, args.config, args.gateway)
         return serve(cloud, args.port, args.once)
     finally:
         logging.disable(logging.CRITICAL)  # of what Nova logs when it ends
@@ -163,7 +170,7 @@ def find_port_error(port: int) -> str:
     return ""
 
 
-def serve_policy(cloud: Any, port: int, config: str) -> int:
+def serve_policy(cloud: Any, port: int, config: str, in_gateway: bool) -> int:
     """Serve Nova with a filter that judges by the operator's own policy; return the exit status."""
     import waitress
 
@@ -171,7 +178,10 @@ def serve_policy(cloud: Any, port: int, config: str) -> int:
 
     demo_policy.show_log(write)
     servers = demo_policy.create_servers(cloud)
-    server = waitress.create_server(cloud.app(demo_policy.read_options(config)), host="127.0.0.1", port=port, threads=8)
+    build = demo_policy.build_pipeline
+    if in_gateway:
+        build = demo_policy.build_gateway
+    server = waitress.create_server(build(cloud, config), host="127.0.0.1", port=port, threads=8)
     threading.Thread(target=server.run, daemon=True).start()
     write(f"It serves http://127.0.0.1:{port}/v2.1 and judges by {config}, which is read again when it changes.\n")
     demo_policy.write_callers(write, port, servers)

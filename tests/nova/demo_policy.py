@@ -5,6 +5,7 @@ The file is read again when it changes, and each record is shown as it is writte
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from pathlib import Path
@@ -39,6 +40,27 @@ def read_errors(path: str) -> list[str]:
 def read_options(path: str) -> dict[str, str]:
     """Return the options of a filter that judges by a policy and looks at it every second."""
     return {"oslo_config_file": str(Path(path).absolute()), "reload_interval": "1"}
+
+
+def build_pipeline(cloud: Any, path: str) -> Any:
+    """Return Nova with the filter in its pipelines."""
+    return cloud.app(read_options(path))
+
+
+def build_gateway(cloud: Any, path: str) -> Any:
+    """Return the shipped gateway in front of Nova: its auth_token asks the same canned Keystone as Nova's own."""
+    from paste.deploy import loadapp
+
+    from tests.gateway.nova import serve_wsgi
+    from tests.gateway.servers import fill_in_paste_file
+
+    served = contextlib.ExitStack()
+    port = served.enter_context(serve_wsgi(cloud.bare))
+    cloud.addCleanup(served.close)
+    sections = {"filter:imagefilter": {**read_options(path), "audit_journal": str(cloud.journal)}}
+    paste = cloud.folder / "gateway.ini"
+    paste.write_text(fill_in_paste_file(f"http://127.0.0.1:{port}", sections, "gateway"))
+    return loadapp(f"config:{paste}")
 
 
 def write_callers(write: Write, port: int, servers: dict[str, str]) -> None:

@@ -77,12 +77,18 @@ def test_an_unexpected_result_is_reported(cloud: Cloud, port: int, step: Step, m
     assert any("UNEXPECTED" in line for line in lines)
 
 
-def test_a_policy_of_one_s_own(tmp_path: Path) -> None:
-    """As ``make demo CONFIG=my.conf`` starts it: each caller, a reload, the records, and nothing is left behind."""
+@pytest.mark.parametrize("place", [[], ["--gateway"]], ids=["pipeline", "gateway"])
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_a_policy_of_one_s_own(place: list[str], end: signal.Signals, tmp_path: Path) -> None:
+    """As ``make demo CONFIG=my.conf`` and ``make gateway CONFIG=my.conf`` start it.
+
+    Each caller, a reload, a bad reload, the records, and nothing is left behind.
+    """
     config, temporary, port = tmp_path / "my.conf", tmp_path / "tmp", find_free_port()
     temporary.mkdir()
     config.write_text("[imagefilter]\nname_pattern = nightly-[0-9]+\nexempt_roles = backup\n")
     command = [sys.executable, "-W", "ignore", "-m", "tests.nova.demo", "--port", str(port), "--config", str(config)]
+    command += place
     out = tmp_path / "out"
     with out.open("w") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=stream, env={**os.environ, "TMPDIR": str(temporary)})
@@ -94,13 +100,17 @@ def test_a_policy_of_one_s_own(tmp_path: Path) -> None:
         assert ask(port, "member", tokens["admin"]) == 403
         assert ask(port, "backup", tokens["admin"]) == 202
         assert ask(port, "other", tokens["other"]) == 403
-        wait_until(lambda: out.read_text().count("  record   ") == 4, 60)
+        wait_until(lambda: out.read_text().count("  record   ") == 5, 60)  # one tells the policy
         config.write_text("[imagefilter]\nname_pattern = mine\n")
         os.utime(config, (1e9, 1e9))
         wait_until(lambda: ask(port, "member", tokens["admin"]) in (202, 409), 60)
         assert "the configuration was reloaded" in out.read_text()
+        config.write_text("[imagefilter]\nname_patern = mine\n")
+        os.utime(config, (2e9, 2e9))
+        wait_until(lambda: ask(port, "member", tokens["admin"]) and "reload failed" in out.read_text(), 60)
+        assert "(is it name_pattern?)" in out.read_text()
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(end)
         process.wait(60)
     assert list(temporary.iterdir()) == []
 
