@@ -89,6 +89,7 @@ def _relay(settings: Settings, once: bool) -> int:
 
     bus = _connect(settings)
     relay = loop.Relay(settings, state, bus, locked)
+    relay.count()
     if settings.listen_port:
         address, port = settings.listen_address, settings.listen_port
         try:

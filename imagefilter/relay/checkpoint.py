@@ -18,10 +18,11 @@ _VERSION = 1
 
 
 class State(NamedTuple):
-    """How far each journal was published, and what was counted until there."""
+    """How far each journal was published, and how far it was counted."""
 
     positions: Mapping[str, Position]
     counts: Mapping[Series, float]
+    counted: Mapping[str, Position]
 
 
 class Checkpoint:
@@ -70,7 +71,7 @@ def read(path: str) -> State:
         with open(path, "rb") as file:
             content = file.read()
     except FileNotFoundError:
-        return State({}, {})
+        return State({}, {}, {})
     try:
         return _decode(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -83,20 +84,25 @@ def read(path: str) -> State:
 def _encode(state: State) -> bytes:
     # A row of counts is the name of a metric, the values of its labels, and the count.
     counts = [[series.metric, *series.values, count] for series, count in state.counts.items()]
-    return json.dumps({"version": _VERSION, "positions": state.positions, "counts": counts}).encode()
+    document = {"version": _VERSION, "positions": state.positions, "counts": counts, "counted": state.counted}
+    return json.dumps(document).encode()
 
 
 def _decode(content: bytes) -> State:
     document = json.loads(content)
     if document["version"] != _VERSION:
         raise ValueError(f"version {document['version']} is unknown")
-    positions = {}
-    for path, position in document["positions"].items():
-        positions[path] = _decode_position(*position)
+    positions = _decode_positions(document["positions"])
+    # Older relays counted what they had published.
+    counted = _decode_positions(document.get("counted", document["positions"]))
     counts = {}
     for metric, *values, count in document["counts"]:
         counts[Series(str(metric), tuple(map(str, values)))] = float(count)
-    return State(positions, counts)
+    return State(positions, counts, counted)
+
+
+def _decode_positions(document: Mapping[str, Any]) -> dict[str, Position]:
+    return {path: _decode_position(*position) for path, position in document.items()}
 
 
 def _decode_position(file: Any, offset: Any, done: Any) -> Position:

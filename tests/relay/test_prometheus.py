@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.paths import ETC
+from tests.paths import DOCS, ETC
 from tests.relay.broker import Broker
 from tests.relay.fakes import Folder, free_port, record, relaying, until, write
 
@@ -33,6 +34,13 @@ needs_prometheus = pytest.mark.skipif(not PROMETHEUS or not PROMTOOL, reason="pr
 def test_alerts_fire_when_they_should() -> None:
     done = subprocess.run([str(PROMTOOL), "test", "rules", *RULES_TESTS], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_has_its_runbook() -> None:
+    rules = (ETC / "prometheus-rules.yml").read_text()
+    alerts = re.findall(r"- alert: (\w+)", rules)
+    assert re.findall(r"runbook_url: docs/alerts.md#(\w+)", rules) == [name.lower() for name in alerts]
+    assert re.findall(r"^## (\w+)$", (DOCS / "alerts.md").read_text(), re.MULTILINE) == alerts
 
 
 class Prometheus:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
 import types
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,12 @@ pytest.importorskip("tenacity", reason="no tenacity in this virtualenv")
 
 from imagefilter.journal.position import Position
 from imagefilter.relay import counters, loop
-from imagefilter.relay.checkpoint import State
+from imagefilter.relay.checkpoint import Checkpoint, State
 from imagefilter.relay.progress import Progress
 from imagefilter.relay.publisher import Refused
 from tests.relay.fakes import NO_BUS, Folder, record, write
 from tests.unit.relay.fakes import FakePublisher, load_settings, read_counts, run_once
+from tests.waiting import wait_until
 
 ALLOWED = counters.REQUESTS.series(action="createImage", verdict="allow", rule="", mode="enforce")
 
@@ -188,6 +191,31 @@ def test_counters_never_go_back_and_count_no_record_twice(folder: Folder, monkey
     assert relay.saved_counts()[ALLOWED] == 11
 
 
+def test_counting_goes_on_while_the_bus_is_down(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a night arrives in one scrape when it is back, and looks like a surge."""
+    write(folder.journal, *[record(number) for number in range(5)])
+    publisher = FakePublisher()
+    publisher.publish = lambda record: time.sleep(60)  # type: ignore[method-assign]
+    relay = loop.Relay(load_settings(folder), State({}, {}, {}), publisher, Checkpoint(str(folder.checkpoint)))
+    relay.count()
+    assert relay.saved_counts()[ALLOWED] == 5, "all that there is, before anybody asks"
+    threading.Thread(target=relay.run, daemon=True).start()
+    write(folder.journal, record(5))
+    wait_until(lambda: relay._counting.read()[1][ALLOWED] == 6)
+    assert publisher.published == []
+
+
+def test_a_checkpoint_of_an_older_relay_counts_on_from_what_it_published(folder: Folder) -> None:
+    write(folder.journal, *[record(number) for number in range(3)])
+    run_once(folder, FakePublisher())
+    document = json.loads(folder.checkpoint.read_text())
+    del document["counted"]
+    folder.checkpoint.write_text(json.dumps(document))
+    write(folder.journal, record(3))
+    _, relay = run_once(folder, FakePublisher())
+    assert relay.saved_counts()[ALLOWED] == 4
+
+
 def test_a_backlog_always_has_a_lag(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even between two records is it zero: an alert would begin anew each time that Prometheus came just then."""
     write(folder.journal, *[record(number) for number in range(20)])
@@ -207,7 +235,7 @@ def test_a_backlog_always_has_a_lag(folder: Folder, monkeypatch: pytest.MonkeyPa
 
 def new_relay(folder: Folder, publisher: FakePublisher) -> loop.Relay:
     """Return a relay without a checkpoint."""
-    return loop.Relay(load_settings(folder), State({}, {}), publisher, None)  # type: ignore[arg-type]
+    return loop.Relay(load_settings(folder), State({}, {}, {}), publisher, None)  # type: ignore[arg-type]
 
 
 def test_the_lag_is_the_age_of_what_is_pending(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,7 @@ def test_is_unhealthy_when_the_checkpoint_can_not_be_written(folder: Folder, mon
 
 
 def test_is_unhealthy_when_the_lag_is_over_the_limit(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    relay = loop.Relay(load_settings(folder), State({}, {}), FakePublisher(), None)  # type: ignore[arg-type]
+    relay = loop.Relay(load_settings(folder), State({}, {}, {}), FakePublisher(), None)  # type: ignore[arg-type]
     since = 1000.0
     monkeypatch.setattr(relay, "progress", lambda: {"/j": Progress(Position(), since, "")})
     monkeypatch.setattr("time.time", lambda: since + relay.max_lag)
