@@ -42,7 +42,7 @@ def printable_rows(
         return rows
     cell = _printable_cell
     if args.formatter == "csv":
-        cell = _csv_cell
+        cell = csv_cell
     return [tuple(map(cell, row)) for row in rows]
 
 
@@ -52,7 +52,7 @@ def _printable_cell(value: Any) -> Any:
     return printable(value)
 
 
-def _csv_cell(value: Any) -> Any:
+def csv_cell(value: Any) -> Any:
     """Return a cell that no spreadsheet takes for a formula (OWASP, CSV injection)."""
     text = _printable_cell(value)
     if isinstance(text, str) and text.lstrip().startswith(_FORMULA):
