@@ -29,14 +29,18 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def add_filters(parser: argparse.ArgumentParser, times: bool = True) -> None:
-    """Add the options that choose requests."""
+def add_filters(parser: argparse.ArgumentParser, times: bool = True, image_id: bool = True) -> None:
+    """Add the options that choose requests.
+
+    :param image_id: one of them is the id of the image, which a verdict does not have.
+    """
     if times:
         forms = (
             "24h (s, m, h, d, w) ago, a date, or a time in ISO 8601; UTC unless a zone follows: +02:00, Europe/Paris"
         )
         parser.add_argument("--since", metavar="TIME", type=parse_time, help=f"requests since then: {forms}")
         parser.add_argument("--until", metavar="TIME", type=parse_time, help="requests before then")
+    if times and image_id:
         parser.add_argument("--image-id", metavar="ID", help="the request that made this image")
     parser.add_argument("--project", metavar="ID|NAME[@DOMAIN]", help="requests judged by the policy of this project")
     parser.add_argument("--user", metavar="ID|NAME[@DOMAIN]", help="requests of this user, also by a trust")

@@ -13,6 +13,7 @@ from imagefilter.cli._filters import Filters, add_filters
 from imagefilter.cli._journals import LeftOut
 from imagefilter.cli._options import add_config, add_journal, find_journals
 from imagefilter.cli._output import printable
+from imagefilter.cli._selection import Selection
 from imagefilter.journal.files import Files
 from imagefilter.journal.follower import Follower, Line, follow
 from imagefilter.journal.left_out import describe_problem
@@ -46,7 +47,7 @@ class AuditFollow(OwnCommand):
             else:
                 follower.skip()
         sys.stderr.write(f"following {', '.join(follower.path for follower in followers)}; Ctrl-C ends it\n")
-        selection = _Selection(Filters(parsed_args))
+        selection = Selection(Filters(parsed_args))
         with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
             for item in follow(followers, _INTERVAL):
                 if item is None:
@@ -58,7 +59,7 @@ class AuditFollow(OwnCommand):
                     left_out.add_line(follower.path, follower.path, reason)
         return left_out.finish()
 
-    def _print(self, line: Line, selection: _Selection, as_json: bool) -> str | None:
+    def _print(self, line: Line, selection: Selection, as_json: bool) -> str | None:
         """Print a line if it is selected; return why it can't be understood, or None."""
         problem = describe_problem(line.raw)
         if problem or line.record is None or not selection.includes(line.record):
@@ -71,30 +72,6 @@ class AuditFollow(OwnCommand):
                 return "not a record: its fields are of other types"
         self.app.stdout.write(text + "\n")
         return None
-
-
-class _Selection:
-    """The records to print: the verdicts that the filter options choose, and their outcomes."""
-
-    def __init__(self, filters: Filters) -> None:
-        self._filters = filters
-        self._open: set[str] = set()  # ids of printed verdicts whose outcome is to come
-
-    def includes(self, record: dict[str, Any]) -> bool:
-        """Return whether to print the next record."""
-        if is_configuration(record):
-            return self._filters.choose_all
-        content = read_content(record)
-        verdict_id = content.get("verdict_id")
-        if verdict_id is not None:
-            was_open = verdict_id in self._open
-            self._open.discard(verdict_id)
-            return was_open
-        if not self._filters.match(record):
-            return False
-        if content["verdict"] != "deny":  # a refused request has no outcome
-            self._open.add(record["id"])
-        return True
 
 
 def sentence(record: dict[str, Any]) -> str:

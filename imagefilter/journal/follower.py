@@ -33,6 +33,7 @@ class Line(NamedTuple):
     position: Position  # behind it: where to go on after it
     raw: bytes  # without its end
     record: dict[str, Any] | None  # None: torn, by a writer that died
+    is_unfinished: bool = False  # a writer may be at it; the position is before it
 
 
 class Follower:
@@ -226,7 +227,7 @@ class Follower:
         else:  # there may be a file that can't be told from others yet
             rest = read_start(self.path)
         if rest:
-            yield Line(self.position, rest, None)
+            yield Line(self.position, rest, None, is_unfinished=True)
 
 
 def _warn_of_unread(path: str, name: str) -> None:

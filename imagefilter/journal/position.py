@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from imagefilter.journal.files import File, is_plain
 
@@ -42,6 +42,16 @@ class Position(NamedTuple):
         """Return the same place without the files that are not among these."""
         done = {digest: end for digest, end in self.done.items() if digest in digests}
         return Position(self.file, self.offset, done)
+
+
+def decode_position(values: Any) -> Position:
+    """Return the position that JSON has made a list of.
+
+    :raises TypeError: if it is not one.
+    :raises ValueError: if it is not one.
+    """
+    file, offset, done = values
+    return Position(str(file), int(offset), dict(done))
 
 
 class Step(NamedTuple):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from imagefilter.journal.position import Position
-from imagefilter.journal.writer import sync_directory
+from imagefilter.journal.position import Position, decode_position
+from imagefilter.journal.state_file import StateFile
 from imagefilter.relay.counters import Series
 
-_MODE = 0o640
 _VERSION = 1
 
 
@@ -25,7 +21,7 @@ class State(NamedTuple):
     counted: Mapping[str, Position]
 
 
-class Checkpoint:
+class Checkpoint(StateFile):
     """A checkpoint file, for one process at a time."""
 
     def __init__(self, path: str) -> None:
@@ -33,32 +29,14 @@ class Checkpoint:
 
         :raises OSError: if it can't be locked.
         """
-        self.path = path
-        self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            raise BlockingIOError(f"another relay uses the checkpoint {path}") from None
+        super().__init__(path, f"another relay uses the checkpoint {path}")
 
     def write(self, state: State) -> None:
         """Replace the file; when this returns, it is on disk.
 
         :raises OSError: if it can't be written. The file is then the old one or the new one, whole.
         """
-        temporary = f"{self.path}.tmp"
-        try:
-            _write(temporary, _encode(state))
-            os.replace(temporary, self.path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-        sync_directory(self.path)
-
-    def close(self) -> None:
-        """Unlock the file."""
-        os.close(self._lock)
+        self.replace(_encode(state))
 
 
 def read(path: str) -> State:
@@ -102,16 +80,4 @@ def _decode(content: bytes) -> State:
 
 
 def _decode_positions(document: Mapping[str, Any]) -> dict[str, Position]:
-    return {path: _decode_position(*position) for path, position in document.items()}
-
-
-def _decode_position(file: Any, offset: Any, done: Any) -> Position:
-    return Position(str(file), int(offset), dict(done))
-
-
-def _write(path: str, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
-    with open(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
+    return {path: decode_position(position) for path, position in document.items()}

@@ -34,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "wsgi": set(),
     "gateway": {"request", "policy", "fault"},
     "relay": {"request", "policy", "rules", "journal"},
+    "export": {"journal"},
     "cli": {
         "request",
         "policy",
@@ -48,6 +49,7 @@ ALLOWED: dict[str, set[str]] = {
         "imagefilter",
         "gateway",
         "relay",
+        "export",
         "wsgi",
     },
 }

@@ -16,6 +16,7 @@ pytest.importorskip("cliff")
 from tests.cases import image
 
 COMMANDS = (
+    "audit export",
     "audit follow",
     "audit list",
     "audit replay",
