@@ -86,8 +86,8 @@ def check_paste(name: str) -> Result:
         result.findings.extend(findings)
         if is_gateway and not pastechain.has_body_reader(file):
             result.findings.append(
-                f"warning: [{section.name}]: no filter of {path} is egg:imagefilter#read_body: a front takes an answer"
-                " before the body was read for a failure of the gateway"
+                f"warning: [{section.name}]: no filter of {path} is egg:nova-imagefilter#read_body: a front takes an"
+                " answer before the body was read for a failure of the gateway"
             )
     return result
 

@@ -16,7 +16,7 @@ from tests.paths import ROOT
 LOAD_ENTRY_POINTS = """
 import imagefilter, sys
 from importlib.metadata import distribution
-points = distribution("imagefilter").entry_points
+points = distribution("nova-imagefilter").entry_points
 for point in points:
     if point.group.startswith(sys.argv[1]):
         assert callable(point.load()), point
@@ -89,7 +89,7 @@ def test_it_installs_into_an_empty_virtualenv(dist: Path, pattern: str, tmp_path
 
 
 def test_every_entry_point_loads() -> None:
-    points = metadata.distribution("imagefilter").entry_points
+    points = metadata.distribution("nova-imagefilter").entry_points
     assert sorted(f"{point.group} {point.name}" for point in points) == ENTRY_POINTS
     for point in points:
         assert callable(point.load())
