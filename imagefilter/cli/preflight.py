@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from imagefilter.cli import pastechain, pipelines
 from imagefilter.cli.authtoken_warnings import find_cache_warnings
+from imagefilter.cli.distribution import find_wrong_eggs
 from imagefilter.cli.nova_warnings import find_nova_warnings
 from imagefilter.cli.pastefile import APPS, FILTERS, PasteFile, Section, name_of
 from imagefilter.cli.policy_warnings import NO_OPTIONS, find_warnings
@@ -76,6 +77,7 @@ def check_paste(name: str) -> Result:
     except ValueError as error:
         return Result([(path, "error", "")], [f"error: {error}"])
     result = _check_pipelines(path)
+    result.findings.extend(f"error: {error}" for error in find_wrong_eggs(file))
     result.findings.extend(f"warning: {warning}" for warning in cache_warnings)
     for section, is_gateway in own_sections:
         summary, findings = _check_section(path, section, is_gateway)
