@@ -5,7 +5,7 @@ COMPUTE_URL ?=
 ARGS ?=
 N ?= 10000
 SECONDS ?= 60
-# The newest patch of each release that declares a Python the filter runs on; docs/novas.md says what passes.
+# The newest patch of each release that declares a Python the filter runs on; docs/maintainers/novas.md says what passes.
 NOVAS = 34.0.0 33.0.2 32.2.1 31.3.1 30.3.0 29.4.0 28.3.1 27.5.1 26.3.0 25.3.0
 NOVA ?= $(firstword $(NOVAS))
 BIN = .venv/bin
@@ -81,7 +81,7 @@ dist: .venv/ready
 	$(BIN)/twine check --strict dist/*
 
 bench: .venv/ready
-	@$(BIN)/python -W ignore -m tests.benchmarks.bench $(if $(AGAINST),--against $(AGAINST),--page docs)
+	@$(BIN)/python -W ignore -m tests.benchmarks.bench $(if $(AGAINST),--against $(AGAINST),--page docs/maintainers)
 
 search: .venv/ready
 	@$(BIN)/python -W ignore -m tests.nova.search $(if $(VOLUME),--volume) \
