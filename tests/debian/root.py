@@ -22,10 +22,11 @@ PACKAGES = """
     gunicorn python3-cryptography python3-keystonemiddleware python3-memcache python3-oslo.middleware python3-paste
     python3-urllib3 python3-oslo.messaging python3-prometheus-client python3-tenacity
     build-essential debhelper dh-python pybuild-plugin-pyproject python3-all python3-setuptools python3-setuptools-scm
+    python3-venv
 """
 TOOLS = ("debootstrap", "unshare", "ip", "mount", "chroot")
 
-_KEY = hashlib.sha256(" ".join([SUITE, *PACKAGES.split()]).encode()).hexdigest()[:12]
+_KEY = hashlib.sha256(" ".join([SUITE, *sorted(PACKAGES.split())]).encode()).hexdigest()[:12]
 _BASE = Path("/var/tmp") / f"imagefilter-{SUITE}-{_KEY}"
 _INSTALL = f"""set -e
 printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d
