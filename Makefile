@@ -6,13 +6,14 @@ ARGS ?=
 N ?= 10000
 SECONDS ?= 60
 ROUNDS ?= 200
-# The newest patch of each release that declares a Python the filter runs on; docs/novas.md says what passes.
+# The newest patch of each release that declares a Python the filter runs on; docs/maintainers/novas.md says what passes.
 NOVAS = 34.0.0 33.0.2 32.2.1 31.3.1 30.3.0 29.4.0 28.3.1 27.5.1 26.3.0 25.3.0
 NOVA ?= $(firstword $(NOVAS))
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help demo gateway unit test test-nova test-novas storm mutants lint generate bench search fuzz clean
+.PHONY: help demo gateway unit test test-nova test-novas storm mutants lint generate docs linkcheck dist bench search fuzz \
+	clean
 
 help:
 	@echo "make demo   a real Nova with the filter in its pipeline on 127.0.0.1:$(PORT), with a short tour"
@@ -27,6 +28,8 @@ help:
 	@echo "make gateway CONFIG=my.conf  the same with the filter as a gateway in front of that Nova"
 	@echo "make lint   ruff and mypy"
 	@echo "make generate  the sample config, and the parts of the pages that derive from the code"
+	@echo "make docs   the documentation as a site, in build/docs/html (make linkcheck: ask each link outside, needs a network)"
+	@echo "make dist   source distribution and wheel, in dist/"
 	@echo "make bench  what the filter costs a request, beside others (AGAINST=folder: beside the one in another checkout)"
 	@echo "make search the search for a counter-example, on a real Nova: N=1000000 requests, goes on where it was stopped"
 	@echo "            (BUGS=5 seeds bugs in the filter instead, and counts over 5 runs until each is found;"
@@ -77,8 +80,20 @@ generate: .venv/ready
 	$(BIN)/oslo-config-generator --config-file etc/imagefilter/config-generator.conf
 	$(BIN)/python -m docs.generate
 
+docs: .venv/ready
+	$(BIN)/python -m sphinx -q -W --keep-going -n -b html docs build/docs/html
+	@echo 'build/docs/html/index.html'
+
+linkcheck: .venv/ready
+	$(BIN)/python -m sphinx -q -b linkcheck docs build/docs/linkcheck
+
+dist: .venv/ready
+	rm -rf build/lib dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+
 bench: .venv/ready
-	@$(BIN)/python -W ignore -m tests.benchmarks.bench $(if $(AGAINST),--against $(AGAINST),--page docs)
+	@$(BIN)/python -W ignore -m tests.benchmarks.bench $(if $(AGAINST),--against $(AGAINST),--page docs/maintainers)
 
 search: .venv/ready
 	@$(BIN)/python -W ignore -m tests.nova.search $(if $(VOLUME),--volume) \
@@ -111,6 +126,6 @@ clean:
 	@$(PYTHON) -m venv --clear .venv
 	@printf 'Installing Nova 34 and its test fixtures into .venv, about a minute '
 	@while sleep 2; do printf .; done & dots=$$!; trap "kill $$dots" EXIT; \
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -c tests/constraints.txt -e '.[test,nova,clouds,dev,bench,gateway,relay]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c tests/constraints.txt -e '.[test,nova,clouds,dev,bench,gateway,relay,dist,docs]'
 	@echo ' done'
 	@touch $@

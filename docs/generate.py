@@ -12,6 +12,7 @@ from typing import Callable
 
 from oslo_config import cfg
 
+from docs.commands_reference import describe_commands
 from imagefilter.fault import FAULT_NAMES
 from imagefilter.gateway import options as gateway_options
 from imagefilter.policy import options as filter_options
@@ -22,7 +23,7 @@ from imagefilter.rules.table import Rule
 ROOT = Path(__file__).parents[1]
 
 #: Pages that have generated parts.
-PAGES = ("README.md", "docs/configuration.md")
+PAGES = ("docs/commands.md", "docs/configuration.md", "docs/refusals.md")
 
 
 def rules_table() -> Iterator[str]:
@@ -57,6 +58,7 @@ GENERATORS: dict[str, Callable[[], Iterator[str]]] = {
     "filter options": filter_reference,
     "gateway options": gateway_reference,
     "relay options": relay_reference,
+    "commands": describe_commands,
 }
 
 

@@ -10,7 +10,7 @@ In nova's ``api-paste.ini``, in **both** composites (``/v2.1`` and ``/v2``), rig
     keystone = cors ... sizelimit osprofiler authtoken keystonecontext imagefilter osapi_compute_app_v21
 
     [filter:imagefilter]
-    use = egg:imagefilter
+    paste.filter_factory = imagefilter:filter_factory
     metadata_items = 118
 
 There the filter knows who asks (it believes only ``auth_token`` and Nova's own context), no body is longer than Nova's

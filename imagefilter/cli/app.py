@@ -10,7 +10,8 @@ from typing import Any
 from cliff.app import App
 from cliff.commandmanager import CommandManager
 
-_PACKAGE = "imagefilter"
+from imagefilter.cli.distribution import DISTRIBUTION
+
 _NAMESPACE = "imagefilter.cli"
 
 
@@ -24,7 +25,7 @@ class Commands(CommandManager):
     def load_commands(self, namespace: str) -> None:
         """Find the commands of a group of entry points."""
         self.group_list.append(namespace)
-        for entry_point in metadata.distribution(_PACKAGE).entry_points:
+        for entry_point in metadata.distribution(DISTRIBUTION).entry_points:
             if entry_point.group == namespace:
                 self.commands[entry_point.name.replace("_", " ")] = entry_point
 
@@ -35,7 +36,7 @@ class Imagefilter(App):
     def __init__(self) -> None:
         super().__init__(
             description="Commands for operators of imagefilter, the filter in front of the OpenStack compute API.",
-            version=metadata.version(_PACKAGE),
+            version=metadata.version(DISTRIBUTION),
             command_manager=Commands(_NAMESPACE),
             deferred_help=True,
         )

@@ -11,6 +11,7 @@ from imagefilter.cli import _users, gateway_start, preflight
 from imagefilter.cli._base import StatusLister
 from imagefilter.cli._options import add_strict
 from imagefilter.cli._output import fail
+from imagefilter.cli.distribution import find_collision
 from imagefilter.cli.preflight import Result, Row
 
 
@@ -64,7 +65,7 @@ def _run(parsed_args: argparse.Namespace) -> Result:
 
 
 def _check(parsed_args: argparse.Namespace) -> Result:
-    result = Result([], [])
+    result = Result([], list(find_collision()))
     for part in _parts(parsed_args):
         result.rows.extend(part.rows)
         result.findings.extend(part.findings)

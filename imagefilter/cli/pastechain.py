@@ -9,16 +9,16 @@ from typing import NamedTuple
 from imagefilter.cli.pastefile import APPS, FILTERS, PasteFile, name_of
 
 # What a section is, by its factory: sections may have any name.
-_OURS = re.compile(r"(call:)?imagefilter(\.filter)?:filter_factory|egg:imagefilter(#main|#imagefilter)?")
+_OURS = re.compile(r"(call:)?imagefilter(\.filter)?:filter_factory|egg:nova[-_.]imagefilter(#main|#imagefilter)?")
 _COMPATIBLE = re.compile(r".*LegacyV2CompatibleWrapper\..*")
 _NOVAS_APP = re.compile(r".*\bnova\b.*:.*\bAPIRouter.*")
-_GATEWAY = re.compile(r"(call:)?imagefilter\.gateway(\.app)?:app_factory|egg:imagefilter#gateway")
-_BODY_READER = re.compile(r"(call:)?imagefilter\.gateway\.body:filter_factory|egg:imagefilter#read_body")
+_GATEWAY = re.compile(r"(call:)?imagefilter\.gateway(\.app)?:app_factory|egg:nova[-_.]imagefilter#gateway")
+_BODY_READER = re.compile(r"(call:)?imagefilter\.gateway\.body:filter_factory|egg:nova[-_.]imagefilter#read_body")
 _COMPUTE_APPS = (_NOVAS_APP, _GATEWAY)
 
 # Apps that make no image: Nova's lists of versions and its metadata, and what answers health checks.
 _HARMLESS_APPS = re.compile(
-    r"(call:)?(nova\.api\.|oslo_middleware|paste\.urlmap).*|egg:(oslo.middleware|imagefilter|Paste).*"
+    r"(call:)?(nova\.api\.|oslo_middleware|paste\.urlmap).*|egg:(oslo.middleware|nova[-_.]imagefilter|Paste).*"
 )
 
 # A filter-app whose next app is itself, say.

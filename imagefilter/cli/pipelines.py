@@ -19,7 +19,7 @@ _ENTRIES = ("osapi_compute", "main")
 # Keys of a composite that Nova 32 and newer no longer select.
 _UNSELECTED = ("noauth", "noauth2")
 
-_SECTION = "\n  [filter:imagefilter]\n  use = egg:imagefilter"
+_SECTION = "\n  [filter:imagefilter]\n  paste.filter_factory = imagefilter:filter_factory"
 
 Row = tuple[str, str, str, str]
 
@@ -121,7 +121,7 @@ def _find_problems(filters: Sequence[Filter], missing: Sequence[str]) -> Iterato
     if not positions:
         if any(item.name == "imagefilter" for item in filters):
             if "imagefilter" not in missing:
-                yield "the section [filter:imagefilter] does not say use = egg:imagefilter"
+                yield "the section [filter:imagefilter] does not say paste.filter_factory = imagefilter:filter_factory"
         else:
             yield "not protected: requests through this pipeline bypass the filter"
         return

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from imagefilter.cli import pastechain, pipelines
 from imagefilter.cli.authtoken_warnings import find_cache_warnings
+from imagefilter.cli.distribution import find_wrong_eggs
 from imagefilter.cli.nova_warnings import find_nova_warnings
 from imagefilter.cli.pastefile import APPS, FILTERS, PasteFile, Section, name_of
 from imagefilter.cli.policy_warnings import NO_OPTIONS, find_warnings
@@ -78,6 +79,7 @@ def check_paste(name: str) -> Result:
     except ValueError as error:
         return Result([(path, "error", "")], [f"error: {error}"])
     result = _check_pipelines(path)
+    result.findings.extend(f"error: {error}" for error in find_wrong_eggs(file))
     result.findings.extend(f"warning: {warning}" for warning in cache_warnings)
     for section, is_gateway in own_sections:
         summary, findings = _check_section(path, section, is_gateway)
@@ -88,8 +90,8 @@ def check_paste(name: str) -> Result:
         result.findings.extend(findings)
         if is_gateway and not pastechain.has_body_reader(file):
             result.findings.append(
-                f"warning: [{section.name}]: no filter of {path} is egg:imagefilter#read_body: a front takes an answer"
-                " before the body was read for a failure of the gateway"
+                f"warning: [{section.name}]: no filter of {path} is egg:nova-imagefilter#read_body: a front takes an"
+                " answer before the body was read for a failure of the gateway"
             )
     return result
 

@@ -30,7 +30,7 @@ def load_backend(url: str, timeout: float) -> Backend:
 
         return RedisBackend(url, timeout)
     except ImportError as error:
-        raise ValueError(f"a library is missing ({error.name}): pip install 'imagefilter[coordination]'") from None
+        raise ValueError(f"a library is missing ({error.name}): pip install 'nova-imagefilter[coordination]'") from None
 
 
 def describe(url: str) -> str:

@@ -4,7 +4,7 @@
 Nothing else imports from here. In a paste file::
 
     [app:compute]
-    use = egg:imagefilter#gateway
+    use = egg:nova-imagefilter#gateway
     compute_url = https://nova.internal:8774
 
 Keys of the section (:mod:`imagefilter.gateway.options` has all there is to know of them):

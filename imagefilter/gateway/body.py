@@ -5,7 +5,7 @@ takes that for the gateway's failure: nginx and Apache then leave the gateway al
 auth_token's was enough. In a paste file::
 
     [filter:read_body]
-    use = egg:imagefilter#read_body
+    use = egg:nova-imagefilter#read_body
     max_body_bytes = 114688
 """
 

@@ -80,7 +80,7 @@ def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
         GROUP,
         help="""
 The options of the gateway. They are not read from a config file: they are keys of the section of a paste file that says
-``use = egg:imagefilter#gateway``, such as ``[app:compute]`` in gateway.ini. The section of the health check,
+``use = egg:nova-imagefilter#gateway``, such as ``[app:compute]`` in gateway.ini. The section of the health check,
 ``[app:healthcheck]``, takes them too.
 """,
     )

@@ -58,7 +58,7 @@ class RelayCollector(Collector):
         healthy.add_metric([], not why_unhealthy(self._relay))
         yield healthy
         build = InfoMetricFamily("imagefilter_build", "The relay's version.")
-        build.add_metric([], {"version": metadata.version("imagefilter")})
+        build.add_metric([], {"version": metadata.version("nova-imagefilter")})
         yield build
 
     def _journal_gauges(self) -> Iterator[Metric]:

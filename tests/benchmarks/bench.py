@@ -1,4 +1,4 @@
-"""Run the benchmarks side by side in one run, print them, and write ``docs/performance.md``: ``make bench``.
+"""Run the benchmarks side by side in one run, print them, and write their page: ``make bench``.
 
 The machine's speed drifts, so all cases of a table are interleaved, their order rotates, and the least times over many
 rounds are compared. Ratios are the figures to quote.

@@ -131,7 +131,7 @@ class Cloud(integrated_helpers._IntegratedTestBase):
         text = text.replace(f" {AUTHTOKEN} ", f" {pipeline} ")
         text += f"www_authenticate_uri = {KEYSTONE}\n"  # the last section is [filter:authtoken]
         if options is not None:
-            section = {"use": "egg:imagefilter", "audit_journal": str(self.journal)}
+            section = {"use": "egg:nova-imagefilter", "audit_journal": str(self.journal)}
             section.update(options)
             text += _section("filter:imagefilter", section)
         vendor_auth = {"paste.filter_factory": "tests.nova.authentication:vendor_auth_factory"}

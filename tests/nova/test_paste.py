@@ -12,7 +12,7 @@ from imagefilter.cli.pipelines import Pipeline
 from tests.nova.cloud import NOVA, SHIPPED_PASTE
 from tests.paths import ETC
 
-SECTION = "[filter:imagefilter]\nuse = egg:imagefilter\n"
+SECTION = "[filter:imagefilter]\npaste.filter_factory = imagefilter:filter_factory\n"
 NOAUTH2_SECTION = "[filter:noauth2]\npaste.filter_factory = nova.api.openstack.auth:NoAuthMiddleware.factory\n"
 
 # Each release's paste file can be rebuilt from that of Nova 32 or newer; an older Nova has only its own.

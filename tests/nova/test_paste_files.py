@@ -104,11 +104,11 @@ def test_a_paste_file_is_checked_mended_loaded_and_judged(cloud: Cloud, tmp_path
     assert pipelines.status_of(checked, is_strict=False) == 2
     assert len([pipeline for pipeline in checked if pipeline.error and pipeline.key == "keystone"]) == 2
     if "imagefilter" in deployment.filters:
-        path.write_text(path.read_text() + "[filter:imagefilter]\nuse = egg:imagefilter\n")
+        path.write_text(path.read_text() + "[filter:imagefilter]\npaste.filter_factory = imagefilter:filter_factory\n")
         checked = pipelines.read(str(path))
     mend(path, checked)
     if "[filter:imagefilter]" not in path.read_text():
-        path.write_text(path.read_text() + "[filter:imagefilter]\nuse = egg:imagefilter\n")
+        path.write_text(path.read_text() + "[filter:imagefilter]\npaste.filter_factory = imagefilter:filter_factory\n")
     mended = pipelines.read(str(path))
     assert [(pipeline.error, pipeline.warning) for pipeline in mended] == [("", "")] * len(mended)
     assert pipelines.status_of(mended, is_strict=True) == 0

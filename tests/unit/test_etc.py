@@ -1,4 +1,4 @@
-"""The files in etc/ and the examples in the README are current, and are those that the tests run."""
+"""The files in etc/ and the examples in the pages are current, and are those that the tests run."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from tests.paths import DOCS, ETC, ROOT
 
 SAMPLE = ETC / "imagefilter.conf.sample"
 README = (ROOT / "README.md").read_text()
+CONFIGURATION = (DOCS / "configuration.md").read_text()
+DEPLOY = (DOCS / "deploy.md").read_text()
 
 # Older Pythons get older releases of them, which word the sample otherwise and can't find their own version.
 oslo_config_tools = pytest.mark.skipif(sys.version_info < (3, 11), reason="oslo.config's tools of this Python are old")
@@ -54,7 +56,7 @@ def set_all(sample: str) -> str:
     """Return a sample with all its defaults set, without the options for which it has an example instead."""
     lines = []
     for line in sample.split("\n"):
-        if any(example in line for example in ("<None>", "rule_modes", "audit_journal")):
+        if any(example in line for example in ("<None>", "rule_modes", "audit_journal", "coordination_url")):
             continue
         is_option = re.match(r"#\S.* = ", line)
         lines.append(line.removeprefix("#") if is_option else line)
@@ -73,10 +75,9 @@ def test_the_validator_accepts_a_file_that_sets_everything(tmp_path: Path) -> No
     assert without_origins(load_policy({"oslo_config_file": str(path)})) == without_origins(load_policy({}))
 
 
-def test_the_page_lists_every_option() -> None:
-    page = (DOCS / "configuration.md").read_text()
+def test_the_table_lists_every_option() -> None:
     for option in OPTIONS:
-        assert f"`{option.name}`" in page
+        assert f"| `{option.name}` |" in CONFIGURATION
 
 
 def test_the_packages_docstring_lists_every_option() -> None:
@@ -84,20 +85,30 @@ def test_the_packages_docstring_lists_every_option() -> None:
         assert f"``{option.name}``" in (imagefilter.__doc__ or "")
 
 
+def load_example(folder: Path, page: str, end: str) -> Policy:
+    """Load the example of a policy file on a page, up to the text that follows it."""
+    path = folder / "imagefilter.conf"
+    path.write_text(textwrap.dedent(page[page.index("    [imagefilter]\n") : page.index(end)]))
+    return load_policy({"oslo_config_file": str(path)})
+
+
 def test_the_readmes_example_loads(tmp_path: Path) -> None:
-    example = README[README.index("    [imagefilter]\n") : README.index("What counts, from weak to strong")]
-    path = tmp_path / "imagefilter.conf"
-    path.write_text(textwrap.dedent(example))
-    policy = load_policy({"oslo_config_file": str(path)})
+    policy = load_example(tmp_path, README, "The file is read again when it changes")
+    assert policy.settings.metadata_required == ("owner-team",)
+    assert [settings.snapshots_enabled for settings in policy.projects.values()] == [False]
+
+
+def test_the_pages_example_loads(tmp_path: Path) -> None:
+    policy = load_example(tmp_path, CONFIGURATION, "What counts, from weak to strong")
     assert policy.settings.quota_from_compute
     quotas = [(settings.quota_from_compute, settings.metadata_items) for settings in policy.projects.values()]
     assert sorted(quotas) == [(False, 10), (True, 128)]
 
 
-def test_the_readme_shows_the_paste_file_that_is_shipped() -> None:
+def test_the_page_shows_the_paste_file_that_is_shipped() -> None:
     parser = configparser.RawConfigParser()
     parser.read(ETC / "api-paste.ini")
     for section in parser.sections():
-        assert f"    [{section}]\n" in README
+        assert f"    [{section}]\n" in DEPLOY
         for key, value in parser.items(section):
-            assert f"    {key} = {value}\n" in README
+            assert f"    {key} = {value}\n" in DEPLOY

@@ -1,4 +1,4 @@
-"""The tested releases of Nova are those in docs/novas.md."""
+"""The tested releases of Nova are those in docs/maintainers/novas.md."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RELEASES = read_releases((ROOT / "Makefile").read_text())
 
 
 def test_the_page_has_a_row_for_each_release() -> None:
-    rows = re.findall(r"^\| ([0-9]+\.[0-9.]+) ", (DOCS / "novas.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| ([0-9]+\.[0-9.]+) ", (DOCS / "maintainers" / "novas.md").read_text(), re.MULTILINE)
     assert rows == RELEASES
 
 

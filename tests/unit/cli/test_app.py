@@ -43,7 +43,7 @@ def test_every_command_is_found_by_its_entry_point() -> None:
 
 
 def test_version_is_that_of_the_package(run: Any) -> None:
-    assert run("--version").out.split()[-1] == metadata.version("imagefilter")
+    assert run("--version").out.split()[-1] == metadata.version("nova-imagefilter")
 
 
 @pytest.mark.parametrize("command", ["check config", "check pipeline", "explain", "show config"])

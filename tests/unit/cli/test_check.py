@@ -26,7 +26,7 @@ pipeline = authtoken imagefilter api
 [filter:authtoken]
 paste.filter_factory = keystonemiddleware.auth_token:filter_factory
 [filter:imagefilter]
-use = egg:imagefilter
+paste.filter_factory = imagefilter:filter_factory
 {options}
 [app:api]
 paste.app_factory = nova.api.openstack.compute:APIRouterV21.factory
@@ -35,9 +35,9 @@ GATEWAY = """
 [pipeline:main]
 pipeline = imagefilter compute
 [filter:imagefilter]
-use = egg:imagefilter
+paste.filter_factory = imagefilter:filter_factory
 [app:compute]
-use = egg:imagefilter#gateway
+use = egg:nova-imagefilter#gateway
 {options}
 """
 
@@ -114,9 +114,9 @@ def test_a_gateway(paste: Any, run: Any) -> None:
 def test_a_gateway_that_answers_before_it_has_read(paste: Any, run: Any) -> None:
     pytest.importorskip("urllib3")
     path = paste("compute_url = http://127.0.0.1:9", text=GATEWAY)
-    warning = f"warning: [app:compute]: no filter of {path} is egg:imagefilter#read_body"
+    warning = f"warning: [app:compute]: no filter of {path} is egg:nova-imagefilter#read_body"
     assert warning in run("check", "--paste", path).err
-    path.write_text(f"{path.read_text()}\n[filter:first]\nuse = egg:imagefilter#read_body\n")
+    path.write_text(f"{path.read_text()}\n[filter:first]\nuse = egg:nova-imagefilter#read_body\n")
     assert warning not in run("check", "--paste", path).err
 
 
@@ -137,7 +137,7 @@ def test_another_file_that_can_not_be_read_is_one_line(paste: Any, section: str,
 
 def test_no_pipeline_hides_no_error_of_a_section(paste: Any, run: Any) -> None:
     pytest.importorskip("urllib3")
-    path = paste("compute_ulr = x", text="[app:other]\nuse = egg:imagefilter#gateway\n{options}\n")
+    path = paste("compute_ulr = x", text="[app:other]\nuse = egg:nova-imagefilter#gateway\n{options}\n")
     check = run("check", "--paste", path)
     assert check.status == 2
     assert "no pipeline ends in a compute API" in check.err
@@ -309,7 +309,7 @@ pipeline = first imagefilter compute
     [
         ("paste.filter_factory = keystonemiddleware.nowhere:f", "ModuleNotFoundError: No module named 'keystonemi"),
         ("use = egg:nowhere", "PackageNotFoundError: "),
-        ("use = egg:imagefilter#nowhere", "LookupError: Entry point 'nowhere' not found"),
+        ("use = egg:nova-imagefilter#nowhere", "LookupError: Entry point 'nowhere' not found"),
         ("paste.filter_factory = operator:add\nkey = secret%value", "key in section [filter:first] can't be read"),
         ("paste.filter_factory = operator:add\nlocal = 1", "TypeError: "),
     ],

@@ -51,7 +51,7 @@ paste.app_factory = nova.api.openstack.compute.versions:Versions.factory
 RIGHT = "faultwrap sizelimit authtoken keystonecontext pictures api"
 RIGHT_V2 = "faultwrap sizelimit authtoken keystonecontext pictures legacy_v2_compatible api"
 NOAUTH = "faultwrap sizelimit noauth2 pictures api"
-FACTORY = "use = egg:imagefilter"
+FACTORY = "paste.filter_factory = imagefilter:filter_factory"
 
 
 def write_paste(
@@ -66,9 +66,9 @@ def write_paste(
     "factory",
     [
         FACTORY,
-        "use = egg:imagefilter#imagefilter",
-        "use = egg:imagefilter#main",
-        "paste.filter_factory = imagefilter:filter_factory",
+        "use = egg:nova-imagefilter",
+        "use = egg:nova-imagefilter#imagefilter",
+        "use = egg:nova-imagefilter#main",
         "paste.filter_factory = imagefilter.filter:filter_factory",
         "use = call:imagefilter:filter_factory",
     ],
@@ -119,7 +119,7 @@ def test_finds_a_wrong_pipeline(line: str, problem: str, fix: str, tmp_path: Pat
     [
         "[filter:imagefilter]\n",
         "[filter:imagefilter]\nuse = egg:imagefilte\n",
-        "[filter:imagefilter]\nuse = egg:imagefilter#gateway\n",
+        "[filter:imagefilter]\nuse = egg:nova-imagefilter#gateway\n",
         "[filter:imagefilter]\npaste.filter_factory = oslo_middleware:Debug.factory\n",
         "[filter:imagefilter]\npaste.filter_factory = notimagefilter:filter_factory\n",
         "[filter:imagefilter]\nuse = egg:imagefilter-colours\n",
@@ -131,7 +131,9 @@ def test_a_name_alone_protects_nothing(tmp_path: Path, section: str, run: Any) -
     path.write_text(f"{path.read_text()}\n{section}")
     check = run("check", "pipeline", path)
     assert check.status == 2
-    assert "the section [filter:imagefilter] does not say use = egg:imagefilter" in check.err
+    assert (
+        "the section [filter:imagefilter] does not say paste.filter_factory = imagefilter:filter_factory" in check.err
+    )
 
 
 @pytest.mark.parametrize("name", ["imagefilter", "typo"])
@@ -144,7 +146,7 @@ def test_reports_a_name_without_a_section(tmp_path: Path, name: str, run: Any) -
 def test_writes_a_missing_section(tmp_path: Path, run: Any) -> None:
     check = run("check", "pipeline", write_paste(tmp_path, v21=RIGHT.replace("pictures", "imagefilter")))
     assert check.status == 2
-    assert "  Write:\n  [filter:imagefilter]\n  use = egg:imagefilter\n" in check.err
+    assert "  Write:\n  [filter:imagefilter]\n  paste.filter_factory = imagefilter:filter_factory\n" in check.err
 
 
 def test_an_unguarded_pipeline_that_nova_no_longer_selects_is_a_warning(tmp_path: Path, run: Any) -> None:
@@ -160,7 +162,7 @@ def test_an_unguarded_pipeline_that_nova_no_longer_selects_is_a_warning(tmp_path
 
 SECTIONS = """
 [filter:pictures]
-use = egg:imagefilter
+paste.filter_factory = imagefilter:filter_factory
 [app:api]
 paste.app_factory = nova.api.openstack.compute:APIRouterV21.factory
 [pipeline:main]
@@ -210,11 +212,11 @@ def test_finds_an_unguarded_way_to_the_app(tmp_path: Path, more: str, place: str
         "[app:v2]\nuse = v1\n[app:v1]\nuse = api\nfilter-with = pictures\n[pipeline:p]\npipeline = v2",
         "[app:osapi_compute]\nuse = v1\n[app:v1]\nuse = api\nfilter-with = pictures",
         "[filter:v2]\nuse = v1\n[filter:v1]\nuse = pictures\n[pipeline:p]\npipeline = v2 api",
-        "[filter-app:v2]\nuse = egg:imagefilter\nnext = api\n[pipeline:p]\npipeline = v2",
+        "[filter-app:v2]\npaste.filter_factory = imagefilter:filter_factory\nnext = api\n[pipeline:p]\npipeline = v2",
         "[filter:other]\nuse = config:other.ini#pictures\n[pipeline:p]\npipeline = other api",
         "[composite:map]\nuse = egg:Paste#urlmap\n/v2: main",
         "[filter:alias]\nuse = pictures\n[pipeline:p]\npipeline = alias api",
-        "[pipeline:p]\npipeline = egg:imagefilter#main api",
+        "[pipeline:p]\npipeline = egg:nova-imagefilter#main api",
         "[DEFAULT]\nkeystone = api",
     ],
 )
@@ -277,7 +279,7 @@ def test_a_section_that_leads_to_itself_ends(tmp_path: Path, more: str, run: Any
 
 def test_reports_a_section_that_is_there_twice(tmp_path: Path, run: Any) -> None:
     path = write_paste(tmp_path)
-    path.write_text(f"{path.read_text()}\n[filter:pictures]\nuse = egg:imagefilter\n")
+    path.write_text(f"{path.read_text()}\n[filter:pictures]\npaste.filter_factory = imagefilter:filter_factory\n")
     check = run("check", "pipeline", path)
     assert (check.status, "filter:pictures" in check.err) == (2, True)
 

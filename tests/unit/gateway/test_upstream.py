@@ -176,7 +176,7 @@ def test_an_empty_value_unsets_an_option() -> None:
 
 def test_an_error_names_the_section_and_the_file(tmp_path: Path) -> None:
     path = tmp_path / "gateway.ini"
-    path.write_text("[app:nova]\nuse = egg:imagefilter#gateway\ncompute_url = nova\n")
+    path.write_text("[app:nova]\nuse = egg:nova-imagefilter#gateway\ncompute_url = nova\n")
     with pytest.raises(ConfigError, match=rf"compute_url = nova in section \[app:nova\] of {path}"):
         app_factory({"__file__": str(path)}, compute_url="nova")
 

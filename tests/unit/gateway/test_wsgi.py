@@ -13,7 +13,7 @@ pytest.importorskip("paste.deploy", reason="no PasteDeploy in this virtualenv")
 
 import imagefilter.wsgi
 
-APP = "[app:main]\nuse = egg:imagefilter#gateway\n"
+APP = "[app:main]\nuse = egg:nova-imagefilter#gateway\n"
 
 
 @pytest.fixture

@@ -312,7 +312,7 @@ def test_writes_to_a_replaced_directory(tmp_path: Path) -> None:
 
 
 def test_writes_a_truncated_file_from_its_start(path: str) -> None:
-    """logrotate's copytruncate does so; what is written between its copy and this is lost, as the README says."""
+    """logrotate's copytruncate does so; what is written between its copy and this is lost, as docs/audit.md says."""
     append(path, b'{"n": 1}')
     os.truncate(path, 0)
     append(path, b'{"n": 2}')

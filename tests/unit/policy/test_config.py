@@ -191,9 +191,9 @@ metadata_itmes = 5
 @pytest.mark.parametrize(
     "factory",
     [
-        "use = egg:imagefilter",
-        "use = egg:imagefilter#imagefilter",
-        "use = egg:imagefilter#main",
+        "use = egg:nova-imagefilter",
+        "use = egg:nova-imagefilter#imagefilter",
+        "use = egg:nova-imagefilter#main",
         "paste.filter_factory = imagefilter:filter_factory",
     ],
 )
@@ -208,17 +208,17 @@ def test_errors_name_the_paste_section(tmp_path: Path, factory: str) -> None:
 
 def test_ignores_pastes_global_options(tmp_path: Path) -> None:
     ini = tmp_path / "api-paste.ini"
-    ini.write_text(INI.format(factory="use = egg:imagefilter").replace("metadata_itmes", "metadata_items"))
+    ini.write_text(INI.format(factory="use = egg:nova-imagefilter").replace("metadata_itmes", "metadata_items"))
     assert callable(loadapp(f"config:{ini}"))
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[filter:a]\nuse = egg:imagefilter\nmode = warn\n", "section [filter:a] of {path}"),
-        ("[filter:a]\nuse = egg:imagefilter\nmode = warn\n[filter:b]\nuse = egg:imagefilter\n",
+        ("[filter:a]\nuse = egg:nova-imagefilter\nmode = warn\n", "section [filter:a] of {path}"),
+        ("[filter:a]\nuse = egg:nova-imagefilter\nmode = warn\n[filter:b]\nuse = egg:nova-imagefilter\n",
          "section [filter:a] of {path}"),
-        ("[filter:a]\nuse = egg:imagefilter\nmode = warn\n[filter:b]\nuse = egg:imagefilter\nmode = off\n",
+        ("[filter:a]\nuse = egg:nova-imagefilter\nmode = warn\n[filter:b]\nuse = egg:nova-imagefilter\nmode = off\n",
          "a section [filter:...] of {path}"),
         ("[filter:a]\nuse = egg:other\nmode = warn\n", "a section [filter:...] of {path}"),
         ("no section", "a section [filter:...] of {path}"),

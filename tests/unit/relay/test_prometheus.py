@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterator, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def test_exposes_what_was_counted(folder: Folder, serve: Any) -> None:
         ("imagefilter_relay_lag_seconds", journal): 0,
         ("imagefilter_journal_size_bytes", journal): folder.journal.stat().st_size,
         ("imagefilter_relay_healthy",): 1,
-        ("imagefilter_build_info", "0.1.0"): 1,
+        ("imagefilter_build_info", metadata.version("nova-imagefilter")): 1,
     }
     assert {name: samples.get(name) for name in expected} == expected
     assert "process_resident_memory_bytes" in {name[0] for name in samples}

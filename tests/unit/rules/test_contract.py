@@ -19,7 +19,7 @@ INI = """
 [pipeline:main]
 pipeline = imagefilter compute
 [filter:imagefilter]
-use = egg:imagefilter
+paste.filter_factory = imagefilter:filter_factory
 {options}
 [app:compute]
 paste.app_factory = tests.unit.fakes:compute_factory
