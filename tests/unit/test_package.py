@@ -25,6 +25,7 @@ print(sorted(f"{point.group} {point.name}" for point in points))
 """
 ENTRY_POINTS = [
     "console_scripts imagefilter",
+    "imagefilter.cli audit_export",
     "imagefilter.cli audit_follow",
     "imagefilter.cli audit_list",
     "imagefilter.cli audit_replay",
