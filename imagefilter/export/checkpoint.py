@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from imagefilter.journal.position import Position, decode_position
-from imagefilter.journal.state_file import StateFile
+from imagefilter.journal.state_file import StateFile, read_state
 
 _VERSION = 1
 
@@ -61,10 +61,8 @@ class Checkpoint(StateFile):
         :raises OSError: if it can't be read.
         :raises ValueError: if it is not a checkpoint, or one of an export to another output.
         """
-        try:
-            with open(self.path, "rb") as file:
-                content = file.read()
-        except FileNotFoundError:
+        content = read_state(self.path)
+        if content is None:
             return begin(format_name, output)
         state = self._decode(content)
         if (state.format, state.output) != (format_name, output):
@@ -84,7 +82,7 @@ class Checkpoint(StateFile):
     def _decode(self, content: bytes) -> State:
         try:
             return _decode(json.loads(content))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ValueError(
                 f"{self.path} is not a checkpoint of an export ({type(error).__name__}: {error});"
                 " without it everything would be exported again"

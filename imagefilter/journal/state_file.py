@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 
 from imagefilter.journal.writer import sync_directory
 
@@ -47,6 +49,20 @@ class StateFile:
     def close(self) -> None:
         """Unlock the file."""
         os.close(self._lock)
+
+
+def read_state(path: str) -> bytes | None:
+    """Return the content of a file with a state; None if there is no file.
+
+    :raises OSError: if it can't be read.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # of a FIFO the content would be waited for
+            raise OSError(errno.EINVAL, "it is not a regular file", path)
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
 
 
 def _write(path: str, content: bytes) -> None:

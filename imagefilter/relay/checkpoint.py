@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from imagefilter.journal.position import Position, decode_position
-from imagefilter.journal.state_file import StateFile
+from imagefilter.journal.state_file import StateFile, read_state
 from imagefilter.relay.counters import Series
 
 _VERSION = 1
@@ -45,14 +45,12 @@ def read(path: str) -> State:
     :raises OSError: if the file can't be read.
     :raises ValueError: if it is not a checkpoint.
     """
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except FileNotFoundError:
+    content = read_state(path)
+    if content is None:
         return State({}, {}, {})
     try:
         return _decode(content)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(
             f"{path} is not a checkpoint of the relay ({reason}); without it everything would be sent again"

@@ -56,7 +56,9 @@ def read_lines(process: Any, count: int) -> list[str]:
 def test_follows_through_rotation(writer: Writer, follow: Any) -> None:
     old = writer.post(image("old"))
     process = follow("--all")
-    assert old in read_lines(process, 2)[0]
+    policy, verdict, _ = read_lines(process, 3)
+    assert policy.split("  ")[1].startswith("policy ")
+    assert old in verdict
     new = writer.post(image("N0"))
     assert read_lines(process, 1)[0].split("  ")[1:3] == ["deny", "name-pattern"]
     writer.rotate(".1")
@@ -85,7 +87,7 @@ def test_says_what_it_left_out(writer: Writer, follow: Any) -> None:
     writer.path.with_name("audit-2026-W48.jsonl").write_text("{}\n")
     request = writer.post(image("good"))
     process = follow("--all", expect=[f"warning: {writer.path.with_name('audit-2026-W48.jsonl')}: not read: its name"])
-    assert request in read_lines(process, 1)[0]
+    assert request in read_lines(process, 2)[1]
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 1
     err = process.stderr.read()  # not communicate(), which does not see what readline() has read ahead

@@ -17,7 +17,15 @@ pytest.importorskip("paste.deploy")
 from tests.cases import image
 from tests.unit.journal_fixtures import Writer
 
-AUDIT = ("audit list", "audit summary", "audit show x", "audit replay --config {config}", "audit report --html {page}")
+EXPORTS = tuple(f"audit export --format {name} --output {{page}}" for name in ("cadf", "csv", "ocsf", "parquet"))
+AUDIT = (
+    "audit list",
+    "audit summary",
+    "audit show x",
+    "audit replay --config {config}",
+    "audit report --html {page}",
+    *EXPORTS,
+)
 
 
 def missing(path: Path) -> None:
@@ -203,6 +211,54 @@ def test_a_record_with_odd_fields(command: str, change: dict[str, Any], tmp_path
     result = run(*words, "--journal", writer.path)
     assert result.status in (0, 1)
     assert "Traceback" not in result.err
+
+
+EXPORT_OPTIONS = [
+    ("--format cadf --output {bad}", directory, "exists already"),
+    ("--format cadf --output {bad}", binary, "exists already"),
+    ("--format csv --output {bad}", fifo, "exists already"),
+    ("--format ocsf --output {bad}", dangling_link, "exists already"),
+    ("--format cadf --output {bad}/x", missing, "No such file or directory"),
+    ("--format cadf --output {bad}/x", binary, "Not a directory"),
+    ("--format parquet --output {bad}/x", missing, "No such file or directory"),
+    ("--format parquet --output {bad}", binary, "Not a directory"),
+    ("--format parquet --output {bad}", fifo, "Not a directory"),
+    ("--format parquet --output {bad}", dangling_link, "No such file or directory"),
+    ("--format parquet --output -", missing, "needs a folder"),
+    ("--format xml --output {page}", missing, "invalid choice: 'xml'"),
+    ("--output {page}", missing, "--format"),
+    ("--format cadf", missing, "--output"),
+    ("--format cadf --output {page} --checkpoint {bad}", directory, "not a regular file"),
+    ("--format cadf --output {page} --checkpoint {bad}", binary, "is not a checkpoint"),
+    ("--format cadf --output {page} --checkpoint {bad}", huge_line, "is not a checkpoint"),
+    ("--format cadf --output {page} --checkpoint {bad}", deep_json, "is not a checkpoint"),
+    ("--format cadf --output {page} --checkpoint {bad}", fifo, "not a regular file"),
+    ("--format cadf --output {page} --checkpoint {bad}/x", missing, "No such file or directory"),
+    ("--format cadf --output {bad} --checkpoint {page}", directory, "Is a directory"),
+    ("--format cadf --output {bad} --checkpoint {page}", binary, "does not know it"),
+    ("--format cadf --output {bad} --checkpoint {page}", fifo, "not a regular file"),
+    ("--format cadf --output {bad}/x --checkpoint {page}", missing, "No such file or directory"),
+    ("--format parquet --output {bad} --checkpoint {page}", binary, "Not a directory"),
+    ("--format cadf --output /proc/x --checkpoint {page}", missing, "/proc/x can't be written"),
+    ("--format parquet --output /proc/x", missing, "/proc/x can't be written"),
+    ("--format cadf --output /dev/full --checkpoint {page}", missing, "not a regular file"),
+    ("--format cadf --output {page} --checkpoint {bad} --until 1h", missing, "exclude each other"),
+    ("--format cadf --output {page} --image-id x", missing, "--image-id"),
+    ("--format cadf --output {page} --since yesterday", missing, "'yesterday' is not a time"),
+]
+
+
+@pytest.mark.parametrize(("options", "make", "reason"), EXPORT_OPTIONS)
+def test_options_of_audit_export(
+    options: str, make: Callable[[Path], None], reason: str, check: Any, tmp_path: Path
+) -> None:
+    journal = tmp_path / "audit.jsonl"
+    Writer(journal).post(image())
+    result = check(f"audit export --journal {journal} {options}", make)
+    assert result.status == 2
+    errors = [line for line in result.err.splitlines() if "error: " in line]
+    assert len(errors) == 1
+    assert reason in errors[0]
 
 
 def test_no_command_prints_the_help_and_opens_no_shell(run: Any) -> None:

@@ -50,7 +50,9 @@ def test_is_on_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.M
     assert calls == ["fsync", "replace", "fsync"]
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", "null", '{"version": 2}', '{"version": 1, "positions": 3}'])
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", "null", '{"version": 2}', '{"version": 1, "positions": 3}', "[" * 9000]
+)
 def test_a_damaged_checkpoint_stops_the_relay(folder: Folder, capsys: pytest.CaptureFixture[str], content: str) -> None:
     """Beginning from nothing would send everything again: the operator's decision."""
     folder.checkpoint.write_text(content)
