@@ -21,6 +21,16 @@ def cloud() -> Iterator[Any]:
     running.doCleanups()
 
 
+@pytest.fixture(scope="session")
+def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real Keystone (``tests.gateway.keystone.Keystone``) with users, projects and roles."""
+    pytest.importorskip("keystone", reason="no Keystone in this virtualenv")
+    from tests.gateway.keystone import serve_keystone
+
+    with serve_keystone(tmp_path_factory.mktemp("keystone")) as keystone:
+        yield keystone
+
+
 @pytest.fixture(autouse=True)
 def _clean_up_cloud(request: pytest.FixtureRequest) -> Iterator[None]:
     """After a test with Nova, wait until the server is ready for the next one, and forget its images and records."""
