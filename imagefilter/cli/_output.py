@@ -28,11 +28,16 @@ def printable(value: Any) -> Any:
     return "".join(map(_escape, value))
 
 
-def printable_rows(rows: Iterable[tuple[Any, ...]], args: argparse.Namespace) -> list[tuple[Any, ...]]:
-    """Return rows as they can be printed; JSON escapes control characters itself."""
+def printable_rows(
+    rows: Iterable[tuple[Any, ...]], args: argparse.Namespace, things: str = "requests"
+) -> list[tuple[Any, ...]]:
+    """Return rows as they can be printed; JSON escapes control characters itself.
+
+    :param things: what the rows are of.
+    """
     rows = list(rows)
     if not rows:
-        sys.stderr.write("no requests\n")
+        sys.stderr.write(f"no {things}\n")
     if args.formatter == "json":
         return rows
     cell = _printable_cell

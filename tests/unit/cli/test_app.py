@@ -26,10 +26,12 @@ COMMANDS = (
     "check config",
     "check pipeline",
     "explain",
+    "reap",
     "relay",
     "show config",
+    "usage",
 )
-LIBRARIES = ("duckdb", "oslo_messaging", "plotly", "prometheus_client")
+LIBRARIES = ("duckdb", "keystoneauth1", "openstack", "oslo_messaging", "plotly", "prometheus_client")
 
 
 def test_every_command_is_found_by_its_entry_point() -> None:
