@@ -92,8 +92,10 @@ def _was_made_with_its_stamp(image: Image, terms: Terms) -> bool:
     return -TOLERANCE <= delay <= terms.lock_lease + TOLERANCE
 
 
-def _expires_too_early(image: Image, terms: Terms) -> bool:
-    return image.expires is None or image.stamped is None or image.expires <= image.stamped
+def _had_expired_when_made(image: Image, terms: Terms) -> bool:
+    """Return whether an image was made after it expired: the filter sets no such expiry, a late copy has one."""
+    times = (image.stamped, image.created_at)
+    return image.expires is None or any(time is None or image.expires <= time for time in times)
 
 
 def _is_of_another_server(image: Image, terms: Terms) -> bool:
@@ -131,7 +133,7 @@ OWN_REASONS: tuple[OwnReason, ...] = (
     OwnReason(
         "it was not made when it was stamped", lambda image, terms: not _was_made_with_its_stamp(image, terms), _EXPIRED
     ),
-    OwnReason("it expires before it was stamped", _expires_too_early, _EXPIRED),
+    OwnReason("it had expired when it was made", _had_expired_when_made, _EXPIRED),
     OwnReason("it is not an orphan any more", lambda image, terms: not is_orphan(image, terms), _ORPHAN),
 )
 

@@ -56,10 +56,14 @@ class OpenStack:
         """Return an image as it is now; None if it is gone."""
         return self._images.find(f"/images/{quote_id(image_id)}")
 
-    def has_others_with_record(self, image: Image) -> bool:
-        """Return whether another image of the same project bears the same record now."""
+    def has_others_with_record(self, image: Image, since: datetime.datetime) -> bool:
+        """Return whether another image bears the same record, among those that were made or changed since a time.
+
+        Glance has no index on properties, but one on the time.
+        """
+        updated = since.astimezone(datetime.timezone.utc).strftime("gte:%Y-%m-%dT%H:%M:%SZ")
         for hidden in ("false", "true"):
-            params = {"os_hidden": hidden, "owner": image.owner, RECORD: image.record}
+            params = {"os_hidden": hidden, "updated_at": updated, RECORD: image.record}
             for page in self._images.pages("/images", "images", params):
                 if any(document["id"] != image.id for document in page):
                     return True

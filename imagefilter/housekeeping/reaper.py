@@ -94,7 +94,8 @@ class Reaper:
     def _look(self, image: Image, found: Survey) -> Surroundings:
         shares = image.record in found.shared_records
         if image.record and not shares:
-            shares = self._cloud.has_others_with_record(image)
+            # All others were in the survey.
+            shares = self._cloud.has_others_with_record(image, self._terms.now - 2 * TOLERANCE)
         return Surroundings(
             servers={server_id: self._cloud.server(server_id) for server_id in image.servers},
             is_booted_from=image.id in found.boot_images or self._cloud.is_booted_from(image.id),

@@ -9,7 +9,7 @@ from typing import Any
 
 from imagefilter.housekeeping.cloud import AskFailed, Document, Refused, VolumeSnapshot
 from imagefilter.housekeeping.decision import Server, Terms
-from imagefilter.housekeeping.image import RECORD, Image
+from imagefilter.housekeeping.image import RECORD, Image, read_time
 
 PAGE = 3
 NOW = datetime.datetime(2026, 12, 1, 12, tzinfo=datetime.timezone.utc)
@@ -90,9 +90,9 @@ class FakeCloud:
     def image(self, image_id: str) -> Document | None:
         return copy.deepcopy(self.by_id.get(image_id))
 
-    def has_others_with_record(self, image: Image) -> bool:
-        same = [found for found in self.by_id.values() if found.get(RECORD) == image.record]
-        return any(found["id"] != image.id and found["owner"] == image.owner for found in same)
+    def has_others_with_record(self, image: Image, since: datetime.datetime) -> bool:
+        changed = [found for found in self.by_id.values() if read_time(found["updated_at"]) >= since]
+        return any(found["id"] != image.id and found.get(RECORD) == image.record for found in changed)
 
     def servers(self) -> Iterator[list[Document]]:
         yield from _pages(list(self.server_documents.values()))

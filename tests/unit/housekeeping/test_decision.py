@@ -26,6 +26,7 @@ NOT_EXPIRED = "it has not expired"
 NOT_STAMPED = "it is not stamped"
 OTHER_STAMP = "it says it is of another server than its stamp"
 OTHER_TIME = "it was not made when it was stamped"
+TOO_LATE = "it had expired when it was made"
 NOT_ACTIVE = "it is not active"
 NO_ORPHAN = "it is not an orphan any more"
 
@@ -61,9 +62,10 @@ SURVIVORS: dict[str, tuple[dict[str, Any], str]] = {
     "the API host's clock is an hour early": ({"imagefilter_stamped": at(days=30, hours=1)}, OTHER_TIME),
     "the API host's clock is an hour late": ({"imagefilter_stamped": at(days=30, hours=-1)}, OTHER_TIME),
     "made at an unknown time": ({"created_at": None}, OTHER_TIME),
-    "expires before it was made": (
-        {"imagefilter_expires": at(days=31)},
-        "it expires before it was stamped",
+    "expires before it was stamped": ({"imagefilter_expires": at(days=31)}, TOO_LATE),
+    "a copy that is made at once, of one that had expired": (
+        {"created_at": at(days=30, minutes=-5), "imagefilter_expires": at(days=30, minutes=-4)},
+        TOO_LATE,
     ),
 }
 
