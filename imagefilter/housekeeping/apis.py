@@ -84,7 +84,10 @@ class API:
             if not page:
                 return
             known = set(seen)
-            yield [document for document in page if document["id"] not in known]
+            new = [document for document in page if document["id"] not in known]
+            if not new:
+                raise AskFailed(f"{self.name}: GET {path}: it lists the same page again and again")
+            yield new
             seen = [str(document["id"]) for document in page]
 
     def _page(self, path: str, key: str, params: Mapping[str, str], seen: list[str]) -> list[Document]:

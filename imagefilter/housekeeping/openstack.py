@@ -18,6 +18,7 @@ from imagefilter.housekeeping.decision import Server
 from imagefilter.housekeeping.image import RECORD, Image, read_time
 
 _ALL = {"all_tenants": "1"}
+_EVERY = {"visibility": "all"}  # without it an administrator sees no community images
 
 # From 2.69 on Nova lists servers of cells that are down, with status UNKNOWN, where it left them out before.
 _COMPUTE_VERSION = "2.69"
@@ -49,7 +50,7 @@ class OpenStack:
     def images(self) -> Iterator[list[Document]]:
         """List all images of all projects, hidden ones too."""
         for hidden in ("false", "true"):
-            params = {"os_hidden": hidden, "sort": "created_at:desc,id:desc"}
+            params = {**_EVERY, "os_hidden": hidden, "sort": "created_at:desc,id:desc"}
             yield from self._images.pages("/images", "images", params)
 
     def image(self, image_id: str) -> Document | None:
@@ -63,7 +64,7 @@ class OpenStack:
         """
         updated = since.astimezone(datetime.timezone.utc).strftime("gte:%Y-%m-%dT%H:%M:%SZ")
         for hidden in ("false", "true"):
-            params = {"os_hidden": hidden, "updated_at": updated, RECORD: image.record}
+            params = {**_EVERY, "os_hidden": hidden, "updated_at": updated, RECORD: image.record}
             for page in self._images.pages("/images", "images", params):
                 if any(document["id"] != image.id for document in page):
                     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import enum
 from collections.abc import Iterator
@@ -75,13 +76,16 @@ class Reaper:
                 return
             image = read_image(first)
             reason = self._why_keep(image, kind, found)
-            if not reason and self._cloud.image(image_id) != first:
-                reason = "it changed while it was looked at"
+            second = self._cloud.image(image_id)
         except AskFailed as error:
             yield Row(Decision.FAILED, str(error), kind, image)
             return
         if reason:
             yield Row(Decision.KEPT, reason, kind, image)
+        elif second is None:
+            yield Row(Decision.GONE, "", kind, image)
+        elif second != first:
+            yield Row(Decision.KEPT, "it changed while it was looked at", kind, image)
         elif self._options.delete:
             yield from self._delete(image, kind, found)
         else:
@@ -122,9 +126,16 @@ class Reaper:
         except Refused as refusal:
             status, decision, reason = refusal.status, Decision.FAILED, str(refusal)
         except AskFailed as error:
-            status, decision, reason = None, Decision.FAILED, str(error)
+            status, decision, reason = None, self._look_after_failure(deletion), str(error)
         self._journal.write_outcome(deletion, verdict_id, status, reason)
         return Row(decision, reason, kind, deletion.image, deletion.volume_snapshot)
+
+    def _look_after_failure(self, deletion: Deletion) -> Decision:
+        """Return what became of an image whose deletion got no answer: Glance says 500 if another one deletes it."""
+        with contextlib.suppress(AskFailed):
+            if not deletion.volume_snapshot and self._cloud.image(deletion.image.id) is None:
+                return Decision.GONE
+        return Decision.FAILED
 
     def _send(self, deletion: Deletion) -> bool:
         if deletion.volume_snapshot:

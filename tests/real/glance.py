@@ -42,10 +42,10 @@ class Glance:
         return requests.request(method, f"{self.url}/v2{path}", headers=headers, timeout=60, **arguments)
 
     def images(self, user: str, **query: str) -> list[dict[str, Any]]:
-        """Return all images that match, hidden ones too, oldest first; all that the user sees without a query."""
+        """Return all images that match, hidden ones too, oldest first; all that the user may see without a query."""
         found = []
         for hidden in ("false", "true"):
-            params = {"os_hidden": hidden, "sort": "created_at:asc", "limit": "1000", **query}
+            params = {"visibility": "all", "os_hidden": hidden, "sort": "created_at:asc", "limit": "1000", **query}
             found += _check(self.request(user, "GET", "/images", params=params)).json()["images"]
         return found
 
@@ -105,7 +105,7 @@ class Glance:
         :param created_at: as ``2026-11-26 23:00:00``, UTC.
         """
         with contextlib.closing(sqlite3.connect(self.folder / "glance.db", timeout=30)) as database:
-            values = {"id": image_id, "at": created_at}
+            values = {"id": image_id, "at": f"{created_at}.000000"}  # as SQLAlchemy writes it: SQLite compares texts
             database.execute("UPDATE images SET created_at = :at, updated_at = :at WHERE id = :id", values)
             database.commit()
 

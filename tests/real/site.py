@@ -23,6 +23,7 @@ class Site:
     """Keystone, Glance, and a Nova that uses them.
 
     :ivar base_image: the id of a public image to boot servers from.
+    :ivar bare: Nova's API without the filter.
     """
 
     def __init__(self, keystone: Any, glance: Glance, cloud: Any, host: Host) -> None:
@@ -32,7 +33,7 @@ class Site:
         self.host = host
         self.base_image = glance.create(ADMIN, "base", visibility="public", min_disk=0)
         glance.upload(ADMIN, self.base_image)
-        self._bare = self.app(None)
+        self.bare = self.app(None)
 
     def app(self, options: Options, **authtoken: str) -> Any:
         """Return Nova's API with an auth_token that asks Keystone; with options the filter is in its pipelines.
@@ -66,7 +67,7 @@ class Site:
         :param members: of the document, in place of its own: ``imageRef``, …
         """
         server = {"name": "web-1", "imageRef": self.base_image, "flavorRef": "1", "networks": "none", **members}
-        response = send(self._bare, "POST", "/v2.1/servers", {"server": server}, self.headers(user))
+        response = send(self.bare, "POST", "/v2.1/servers", {"server": server}, self.headers(user))
         assert response.status_int == 202, response.text
         server_id: str = response.json["server"]["id"]
         self.cloud.settle(server_id)
@@ -79,16 +80,16 @@ class Site:
 
     def act(self, user: str, server: str, action: str, value: Any = None) -> None:
         """Let a user do something else to a server: ``shelve``, ``unshelve``, ``shelveOffload``, …"""
-        response = self.post_action(self._bare, user, server, {action: value})
+        response = self.post_action(self.bare, user, server, {action: value})
         assert response.status_int == 202, response.text
 
     def show_server(self, user: str, server: str) -> dict[str, Any]:
-        response = send(self._bare, "GET", f"/v2.1/servers/{server}", None, self.headers(user))
+        response = send(self.bare, "GET", f"/v2.1/servers/{server}", None, self.headers(user))
         document: dict[str, Any] = response.json["server"]
         return document
 
     def delete_server(self, user: str, server: str) -> None:
-        response = send(self._bare, "DELETE", f"/v2.1/servers/{server}", None, self.headers(user))
+        response = send(self.bare, "DELETE", f"/v2.1/servers/{server}", None, self.headers(user))
         assert response.status_int == 204, response.text
 
     def images(self, user: str) -> list[dict[str, Any]]:

@@ -85,6 +85,18 @@ def test_an_unknown_outcome_is_recorded_as_such() -> None:
     assert journal.records[-1] == ("outcome", "1", "None")
 
 
+def test_an_image_that_is_gone_after_a_failure_is_gone() -> None:
+    cloud, journal = FakeCloud(snapshot("1")), MemoryJournal()
+
+    def delete(image_id: str) -> bool:
+        del cloud.by_id[image_id]
+        raise NO_ANSWER
+
+    cloud.delete_image = delete  # type: ignore[method-assign]
+    assert [row.decision for row in reap(cloud, journal)] == [Decision.GONE]
+    assert journal.records[-1] == ("outcome", "1", "None")
+
+
 def test_nothing_is_deleted_without_a_record() -> None:
     cloud, journal = FakeCloud(snapshot("1"), snapshot("2")), MemoryJournal()
     journal.error = OSError("no space left")
