@@ -59,6 +59,7 @@ unit: .venv-unit/ready
 test: .venv/ready
 	@PYTHON=$(BIN)/python sh tests/every_python.sh
 	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest tests/limits
 
 test-nova:
 	@sh tests/one_nova.sh $(NOVA) $(ARGS)

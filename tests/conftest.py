@@ -21,6 +21,24 @@ def cloud() -> Iterator[Any]:
     running.doCleanups()
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave tests/limits to a process of its own: it has a second Nova, and one process can hold only one."""
+    is_named = any("tests/limits" in str(argument) for argument in config.invocation_params.args)
+    if collection_path == Path(__file__).with_name("limits") and not is_named:
+        return True
+    return None
+
+
+@pytest.fixture(scope="session")
+def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real Keystone (``tests.gateway.keystone.Keystone``) with users, projects and roles."""
+    pytest.importorskip("keystone", reason="no Keystone in this virtualenv")
+    from tests.gateway.keystone import serve_keystone
+
+    with serve_keystone(tmp_path_factory.mktemp("keystone")) as keystone:
+        yield keystone
+
+
 @pytest.fixture(autouse=True)
 def _clean_up_cloud(request: pytest.FixtureRequest) -> Iterator[None]:
     """After a test with Nova, wait until the server is ready for the next one, and forget its images and records."""

@@ -29,15 +29,15 @@ def printable(value: Any) -> Any:
 
 
 def printable_rows(
-    rows: Iterable[tuple[Any, ...]], args: argparse.Namespace, nothing: str = "no requests"
+    rows: Iterable[tuple[Any, ...]], args: argparse.Namespace, things: str = "requests"
 ) -> list[tuple[Any, ...]]:
     """Return rows as they can be printed; JSON escapes control characters itself.
 
-    :param nothing: what to say if there is none.
+    :param things: what the rows are of.
     """
     rows = list(rows)
     if not rows:
-        sys.stderr.write(f"{nothing}\n")
+        sys.stderr.write(f"no {things}\n")
     if args.formatter == "json":
         return rows
     cell = _printable_cell

@@ -54,7 +54,7 @@ class Status(StatusLister):
         _print_notes(states, shown)
         self.status = int(bool(left_out.finish() or problems))
         rows = [_build_row(state, files) for state in shown]
-        return _COLUMNS, printable_rows(rows, parsed_args, nothing="no process has recorded its policy")
+        return _COLUMNS, printable_rows(rows, parsed_args, things="processes that have recorded their policy")
 
 
 class _FilePolicies:

@@ -28,16 +28,6 @@ def nova(cloud: Any) -> Iterator[ServedNova]:
 
 
 @pytest.fixture(scope="session")
-def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A real Keystone (``tests.gateway.keystone.Keystone``) with users, projects and roles."""
-    pytest.importorskip("keystone", reason="no Keystone in this virtualenv")
-    from tests.gateway.keystone import serve_keystone
-
-    with serve_keystone(tmp_path_factory.mktemp("keystone")) as keystone:
-        yield keystone
-
-
-@pytest.fixture(scope="session")
 def asking_nova(cloud: Any, keystone: Any) -> Iterator[ServedNova]:
     """The same Nova, but its auth_token asks the real Keystone about each token, each time."""
     with serve_wsgi(cloud.app_with_keystone({**keystone.authtoken(), "token_cache_time": "-1"})) as port:

@@ -145,13 +145,14 @@ class Keystone:
         """Return the id of a user's project."""
         return self.ids[USERS[user][0]]
 
-    def publish(self, kind: str, url: str, interface: str = "public") -> None:
-        """Put an endpoint of a service into the catalog, in place of the previous one."""
+    def publish(self, kind: str, url: str) -> None:
+        """Put the endpoint of a service into the catalog, public and internal, in place of the previous one."""
         identity = self._admin()
         service = next(identity.services(type=kind), None) or identity.create_service(name=f"a {kind}", type=kind)
-        for endpoint in identity.endpoints(service_id=service.id, interface=interface):
+        for endpoint in identity.endpoints(service_id=service.id):
             identity.delete_endpoint(endpoint)
-        identity.create_endpoint(service_id=service.id, interface=interface, url=url, region_id=REGION)
+        for interface in ("public", "internal"):
+            identity.create_endpoint(service_id=service.id, interface=interface, url=url, region_id=REGION)
 
     def populate(self) -> None:
         """Create the users, their projects and roles."""

@@ -7,15 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.keystone import Keystone, serve_keystone
+from tests.gateway.keystone import Keystone
 from tests.gateway.nova import ServedNova, serve_wsgi
 from tests.limits.glance import Glance, serve_glance
-
-
-@pytest.fixture(scope="session")
-def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keystone]:
-    with serve_keystone(tmp_path_factory.mktemp("keystone")) as keystone:
-        yield keystone
 
 
 @pytest.fixture(scope="session")

@@ -146,8 +146,7 @@ def serve_glance(
     port = find_free_port()
     glance = Glance(keystone, f"http://127.0.0.1:{port}", folder)
     with _serve(folder, port, glance.url):
-        for interface in ("public", "internal"):
-            keystone.publish("image", glance.url, interface)
+        keystone.publish("image", glance.url)
         yield glance
 
 

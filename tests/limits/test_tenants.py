@@ -23,8 +23,7 @@ def protected(keystone: Keystone, session_glance: Glance, tmp_path_factory: pyte
     folder: Path = tmp_path_factory.mktemp("protected")
     with serve_glance(keystone, folder, str(PROTECTIONS), database=session_glance.folder / "glance.db") as glance:
         yield glance
-    for interface in ("public", "internal"):
-        keystone.publish("image", session_glance.url, interface)
+    keystone.publish("image", session_glance.url)
 
 
 @pytest.mark.parametrize(

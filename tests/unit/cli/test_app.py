@@ -27,11 +27,13 @@ COMMANDS = (
     "check config",
     "check pipeline",
     "explain",
+    "reap",
     "relay",
     "show config",
     "status",
+    "usage",
 )
-LIBRARIES = ("duckdb", "jinja2", "oslo_messaging", "prometheus_client")
+LIBRARIES = ("duckdb", "jinja2", "keystoneauth1", "openstack", "oslo_messaging", "prometheus_client")
 
 
 def test_every_command_is_found_by_its_entry_point() -> None:

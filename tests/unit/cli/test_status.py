@@ -163,7 +163,7 @@ def test_a_journal_without_such_records(tmp_path: Path, run: Callable[..., Run])
     journal = tmp_path / "audit.jsonl"
     journal.write_text("")
     result = run("status", "--journal", journal)
-    assert (result.status, result.err) == (0, "no process has recorded its policy\n")
+    assert (result.status, result.err) == (0, "no processes that have recorded their policy\n")
 
 
 def test_no_journal(tmp_path: Path, run: Callable[..., Run]) -> None:
