@@ -183,7 +183,8 @@ def serve_policy(cloud: Any, port: int, config: str, in_gateway: bool) -> int:
         build = demo_policy.build_gateway
     server = waitress.create_server(build(cloud, config), host="127.0.0.1", port=port, threads=8)
     threading.Thread(target=server.run, daemon=True).start()
-    write(f"It serves http://127.0.0.1:{port}/v2.1 and judges by {config}, which is read again when it changes.\n")
+    write(f"It serves http://127.0.0.1:{port}/v2.1 and judges by {config}, which is read again when it changes.")
+    write(f"Its journal: {cloud.journal}\n")
     demo_policy.write_callers(write, port, servers)
     demo_policy.show_records(write, cloud.journal)
     wait_for_interrupt()

@@ -55,7 +55,7 @@ ENTRY_POINTS = [
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a wheel and a source distribution."""
-    pytest.importorskip("build", reason="only where all tests run")
+    pytest.importorskip("build.__main__", reason="only where all tests run")
     folder = tmp_path_factory.mktemp("dist")
     subprocess.run([sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)], check=True, capture_output=True)
     return folder
