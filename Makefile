@@ -12,7 +12,7 @@ NOVA ?= $(firstword $(NOVAS))
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help demo gateway unit test test-nova test-novas storm mutants lint generate docs linkcheck dist bench search fuzz \
+.PHONY: help demo gateway unit test test-packages test-nova test-novas storm mutants lint generate docs linkcheck dist bench search fuzz \
 	clean
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "            (PORT=... another port), for a first try: without auth_token, its records in a folder of its own"
 	@echo "make unit   the fast tests, without Nova and servers: the first thing to run after a change"
 	@echo "make test   all tests: unit tests on every Python found, then everything with a real Nova"
+	@echo "make test-packages  a fresh Debian with the units, the Debian package, the container images (as root)"
 	@echo "make test-nova NOVA=32.2.1   the tests with a real Nova, of that release (make test-novas: of each from 25 to 34)"
 	@echo "make mutants   mutation tests of the modules that decide; takes hours"
 	@echo "make demo CONFIG=my.conf  the same Nova with your own policy, reloaded live, and each record as it is written"
@@ -60,6 +61,10 @@ test: .venv/ready
 	@PYTHON=$(BIN)/python sh tests/every_python.sh
 	$(BIN)/python -m pytest -n auto
 	$(BIN)/python -m pytest tests/limits
+
+# As root, with the network: minutes.
+test-packages: .venv/ready
+	$(BIN)/python -m pytest tests/debian tests/gateway/test_install.py $(ARGS)
 
 test-nova:
 	@sh tests/one_nova.sh $(NOVA) $(ARGS)

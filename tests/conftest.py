@@ -22,10 +22,15 @@ def cloud() -> Iterator[Any]:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave tests/limits to a process of its own: it has a second Nova, and one process can hold only one."""
-    is_named = any("tests/limits" in str(argument) for argument in config.invocation_params.args)
-    if collection_path == Path(__file__).with_name("limits") and not is_named:
-        return True
+    """Leave some tests to a run of their own, in which they are named: see the Makefile.
+
+    tests/limits has a second Nova, and one process can hold only one. The others build a Debian root, a package, and
+    container images.
+    """
+    for own_run in ("tests/limits", "tests/debian", "tests/gateway/test_install.py"):
+        is_named = any(own_run in str(argument) for argument in config.invocation_params.args)
+        if collection_path == Path(__file__).parents[1] / own_run and not is_named:
+            return True
     return None
 
 
