@@ -39,8 +39,7 @@ class LimitSource:
             return self._tried
         if self._policy is None:
             return Limits()
-        settings: Any = self._policy.for_project(project_id)
-        limits = settings.limits
+        limits: Any = getattr(self._policy.for_project(project_id), "limits", Limits())
         return Limits(limits.per_server, limits.per_project, limits.in_progress)
 
 
