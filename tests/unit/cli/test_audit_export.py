@@ -330,6 +330,22 @@ def test_a_torn_line_is_counted_once(continued: Any, writer: Writer, output: Pat
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
+def test_what_can_not_be_read_is_left_out_and_said(
+    format_name: str, export: Export, writer: Writer, output: Path
+) -> None:
+    writer.post(image("old"))
+    rotated = writer.rotate("-20261124.gz")
+    rotated.write_bytes(rotated.read_bytes()[:-30])
+    writer.path.with_name("audit.jsonl-20261123.xz").write_bytes(b"x")
+    writer.post(image("good"))
+    result = export(format_name)
+    assert result.status == 1
+    assert f"warning: {rotated}: the rest of the file can't be read: it is no gzip file, or was cut" in result.err
+    assert "left out: files: 1, lines: 1\n" in result.err
+    assert set(recorded_ids(writer)) <= set(read_ids(format_name, output))
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
 def test_waits_for_nobody_but_one_export_at_a_time(
     format_name: str, continued: Any, writer: Writer, tmp_path: Path
 ) -> None:
