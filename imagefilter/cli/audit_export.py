@@ -16,6 +16,9 @@ from imagefilter.cli._output import fail
 from imagefilter.cli._selection import Selection
 from imagefilter.export.checkpoint import Checkpoint, State, begin
 from imagefilter.export.loop import Exporter, OutputError, Source
+from imagefilter.journal.files import Files
+from imagefilter.journal.left_out import find_broken_gzip
+from imagefilter.journal.position import Position
 
 _EPILOG = """
 parquet: a folder with a folder for each day (day=2026-11-26), which Trino, Spark, ClickHouse and DuckDB read as one
@@ -100,13 +103,16 @@ def _export(args: argparse.Namespace, left_out: LeftOut, state: State, checkpoin
     :raises OSError: if a journal can't be read.
     :raises OutputError: if the output or the checkpoint can't be written.
     """
+    journals = find_journals(args)
+    for path in journals:
+        _warn_of_broken_files(path, state, left_out)
     filters = Filters(args)
     selection = Selection(filters, state.waiting)
     includes = selection.includes
     if filters.choose_all:
         includes = _include_all
     source = Source(
-        journals=find_journals(args),
+        journals=journals,
         includes=includes,
         encode=FORMATS[args.format],
         waiting=selection.waiting,
@@ -119,6 +125,16 @@ def _export(args: argparse.Namespace, left_out: LeftOut, state: State, checkpoin
     finally:
         output.close()
     return exporter.count
+
+
+def _warn_of_broken_files(path: str, state: State, left_out: LeftOut) -> None:
+    """Warn of the compressed files of a journal that will be read, and only as far as they are whole."""
+    done = state.positions.get(path, Position()).done
+    for file in Files(path).all():
+        if file.digest not in done:
+            reason = find_broken_gzip(file.path)
+            if reason:
+                left_out.add_line(file.path, file.path, f"the rest of the file can't be read: {reason}")
 
 
 def _include_all(record: object) -> bool:
