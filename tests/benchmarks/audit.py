@@ -11,6 +11,7 @@ from typing import Any
 from imagefilter import filter_factory
 from imagefilter.audit.event import EventFactory, encode
 from imagefilter.journal.writer import append
+from imagefilter.lookup.request import Measured
 from imagefilter.policy.context import RequestContext, build_context
 from imagefilter.request.action import recognise
 from imagefilter.request.identity import identify
@@ -61,7 +62,7 @@ def _part_calls(memory: Path, disk: Path) -> Calls:
     environ = build_environ(method, target, body, **IDENTITY, **{"nova.context": CONTEXT})
     context = _build_context(environ, body)
     factory, verdict, response = EventFactory(), Verdict(Decision.ALLOW), _accepted()
-    record = factory.build_verdict(environ, context, verdict)
+    record = factory.build_verdict(environ, context, verdict, Measured())
     line = encode(record)
     descriptor = os.open(disk / "sync", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
@@ -70,7 +71,7 @@ def _part_calls(memory: Path, disk: Path) -> Calls:
         os.fdatasync(descriptor)
 
     return {
-        "event of the verdict": lambda: factory.build_verdict(environ, context, verdict),
+        "event of the verdict": lambda: factory.build_verdict(environ, context, verdict, Measured()),
         "event of the outcome": lambda: factory.build_outcome(record, response),
         "encode": lambda: encode(record),
         "open, lock, write, close": functools.partial(append, str(memory / "parts.jsonl"), line),
