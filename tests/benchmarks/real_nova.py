@@ -100,6 +100,10 @@ def measure_pair(number: int, nova: int, front: int, share: int, seconds: int) -
     return Pair(runs[nova], runs[front])
 
 
+# Requests/s, where a short run on a busy machine got no answer at all.
+_SLOWEST = 0.001
+
+
 def measure_run(port: int, share: int, seconds: int) -> Run:
     """Measure the rate of a busy Nova, and the latency of one that is not: a queue would hide the gateway's."""
     busy, idle = run_wrk(port, share, seconds, _CONNECTIONS), run_wrk(port, share, seconds, 1)
@@ -110,7 +114,7 @@ def build_table(title: str, measured: dict[str, list[Pair]]) -> Table:
     """Return medians over the pairs, and the targets."""
     rows, checks = [], []
     for mix, pairs in measured.items():
-        ratio = statistics.median(pair.through.rate / pair.straight.rate for pair in pairs)
+        ratio = statistics.median(pair.through.rate / max(pair.straight.rate, _SLOWEST) for pair in pairs)
         more = statistics.median(pair.through.p99 - pair.straight.p99 for pair in pairs)
         rows.append([f"{mix}: Nova", *format_runs([pair.straight for pair in pairs]), "", ""])
         rows.append([f"{mix}: through", *format_runs([pair.through for pair in pairs]), f"{ratio:.3f}", f"{more:+.1f}"])
