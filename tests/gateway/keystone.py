@@ -154,6 +154,12 @@ class Keystone:
         for interface in ("public", "internal"):
             identity.create_endpoint(service_id=service.id, interface=interface, url=url, region_id=REGION)
 
+    def withdraw(self, kind: str) -> None:
+        """Take a service out of the catalog."""
+        identity = self._admin()
+        for service in identity.services(type=kind):
+            identity.delete_service(service)
+
     def populate(self) -> None:
         """Create the users, their projects and roles."""
         identity = self._admin()

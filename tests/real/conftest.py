@@ -25,7 +25,9 @@ def real_site(keystone: Any, glance: Glance, cloud: Any) -> Iterator[Site]:
     """Keystone, Glance and Nova. Afterwards Nova has its fake image service again."""
     keystone.publish("image", glance.url)
     with use_glance(glance) as host:
-        yield Site(keystone, glance, cloud, host)
+        site = Site(keystone, glance, cloud, host)
+        with site.delete_servers():
+            yield site
     glance.clear()
 
 
@@ -34,5 +36,6 @@ def site(real_site: Site) -> Iterator[Site]:
     """The same for each test, without images but the one to boot servers from."""
     real_site.clear_images()
     real_site.host.mode = "upload"
-    yield real_site
+    with real_site.delete_servers():
+        yield real_site
     real_site.host.mode = "upload"

@@ -31,6 +31,7 @@ class Site:
         self.glance = glance
         self.cloud = cloud
         self.host = host
+        self._booted: dict[str, str] = {}  # user, by server
         self.base_image = glance.create(ADMIN, "base", visibility="public", min_disk=0)
         glance.upload(ADMIN, self.base_image)
         self.bare = self.app(None)
@@ -70,12 +71,17 @@ class Site:
         response = send(self.bare, "POST", "/v2.1/servers", {"server": server}, self.headers(user))
         assert response.status_int == 202, response.text
         server_id: str = response.json["server"]["id"]
+        self._booted[server_id] = user
         self.cloud.settle(server_id)
+        booted = self.show_server(user, server_id)
+        assert booted["status"] == "ACTIVE", booted.get("fault")
         return server_id
 
     def boot_from_volume(self, user: str) -> str:
         """Boot a server from a volume of Nova's fake Cinder: its images are volume-backed."""
-        volume = {**_VOLUME, "uuid": self.cloud.cinder.IMAGE_BACKED_VOL}
+        cinder = self.cloud.cinder
+        cinder.volume_to_attachment.pop(cinder.IMAGE_BACKED_VOL, None)  # it has this one, and attaches it once
+        volume = {**_VOLUME, "uuid": cinder.IMAGE_BACKED_VOL}
         return self.boot(user, imageRef="", block_device_mapping_v2=[volume])
 
     def act(self, user: str, server: str, action: str, value: Any = None) -> None:
@@ -87,6 +93,16 @@ class Site:
         response = send(self.bare, "GET", f"/v2.1/servers/{server}", None, self.headers(user))
         document: dict[str, Any] = response.json["server"]
         return document
+
+    @contextlib.contextmanager
+    def delete_servers(self) -> Iterator[None]:
+        """Delete the servers that are booted in the block when it ends: the host has room for a dozen."""
+        before = set(self._booted)
+        try:
+            yield
+        finally:
+            for server in self._booted.keys() - before:
+                send(self.bare, "DELETE", f"/v2.1/servers/{server}", None, self.headers(self._booted.pop(server)))
 
     def delete_server(self, user: str, server: str) -> None:
         response = send(self.bare, "DELETE", f"/v2.1/servers/{server}", None, self.headers(user))

@@ -88,7 +88,7 @@ def start_command(clouds: Path, *args: str) -> subprocess.Popen[str]:
 
 
 def finish_command(process: subprocess.Popen[str]) -> Result:
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     rows = []
     if out.strip():
         rows = json.loads(out)

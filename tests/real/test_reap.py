@@ -14,6 +14,7 @@ import requests
 
 from tests.gateway.keystone import ADMIN
 from tests.gateway.nova import serve_wsgi
+from tests.real.cinder import CinderApi
 from tests.real.site import Site
 from tests.real.tenants import (
     Result,
@@ -325,6 +326,60 @@ def test_an_image_that_is_uploaded_for_two_days_survives(reaping: Reaping) -> No
     finally:
         site.cloud.server = before
     assert done.decisions == {image: (KEPT, "its server is busy with an image")}
+
+
+# --- volumes
+
+
+@pytest.fixture(params=["volumev3", "block-storage"])
+def cinder(request: pytest.FixtureRequest, real_site: Site) -> Iterator[CinderApi]:
+    """A Cinder in the catalog, under each name that clouds give it."""
+    api = CinderApi()
+    with serve_wsgi(api) as port:
+        real_site.keystone.publish(request.param, f"http://127.0.0.1:{port}/v3/%(project_id)s")
+        yield api
+    real_site.keystone.withdraw(request.param)
+
+
+def on_volume(reaping: Reaping, cinder: CinderApi, project: str = "demo") -> tuple[str, str]:
+    """Make an expired image of a server on a volume; return its id, and that of its volume snapshot."""
+    site = reaping.site
+    image = snapshot(site, "alice", site.boot_from_volume("alice"))
+    [device] = json.loads(site.glance.show("alice", image)["block_device_mapping"])
+    made = ago(hours=1).strftime("%Y-%m-%dT%H:%M:%S")
+    cinder.add_snapshot(device["snapshot_id"], site.keystone.ids[project], made)
+    return image, device["snapshot_id"]
+
+
+def test_volume_snapshots_are_deleted_after_their_image_if_asked_for(reaping: Reaping, cinder: CinderApi) -> None:
+    image, volume_snapshot = on_volume(reaping, cinder)
+    [row] = reaping.run("--with-volume-snapshots").rows
+    assert (row["Decision"], row["Volume Snapshot"]) == (WOULD_DELETE, volume_snapshot)
+    done = reaping.run("--delete", "--with-volume-snapshots")
+    assert [(row["Decision"], row["Volume Snapshot"]) for row in done.rows] == [(DELETED, volume_snapshot)] * 2
+    assert not reaping.is_there(image)
+    assert cinder.snapshots == {}
+    assert [record["action"] for record in reaping.records()[1::2]] == ["delete/image", "delete/snapshot"]
+
+
+def test_volume_snapshots_of_others_and_those_in_use_stay(reaping: Reaping, cinder: CinderApi) -> None:
+    _, of_bob = on_volume(reaping, cinder, project="other")
+    _, in_use = on_volume(reaping, cinder)
+    cinder.in_use.add(in_use)
+    done = reaping.run("--delete", "--with-volume-snapshots")
+    reasons = {row["Volume Snapshot"]: row["Reason"] for row in done.rows if row["Decision"] != DELETED}
+    assert reasons[of_bob] == "it is of another project than the image"
+    assert "Snapshot has dependent volumes" in reasons[in_use]
+    assert (done.status, set(cinder.snapshots)) == (1, {of_bob, in_use})
+
+
+def test_an_image_of_which_an_attached_volume_was_made_is_kept(
+    reaping: Reaping, cinder: CinderApi, server: str
+) -> None:
+    image = snapshot(reaping.site, "alice", server)
+    volume = {"id": "v", "attachments": [{"server_id": server}], "volume_image_metadata": {"image_id": image}}
+    cinder.volumes.append(volume)
+    assert reaping.run("--delete").decisions[image] == (KEPT, "a server was booted from it")
 
 
 # --- failures

@@ -99,7 +99,7 @@ def large_image(number: int, hidden: bool) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_cloud_of_100000_images_takes_a_minute_at_most_and_bounded_memory(site: Site, clouds: Path) -> None:
+def test_a_cloud_of_100000_images_takes_minutes_at_most_and_bounded_memory(site: Site, clouds: Path) -> None:
     with serve_wsgi(large_glance) as port:
         site.keystone.publish("image", f"http://127.0.0.1:{port}")
         try:
@@ -115,7 +115,7 @@ def test_a_cloud_of_100000_images_takes_a_minute_at_most_and_bounded_memory(site
     assert sum(row["Images"] for row in done.rows) == IMAGES
     assert len(done.rows) == PROJECTS
     assert "images ..." in done.err
-    assert seconds < 60
+    assert seconds < 300  # 7 on an idle machine
     assert 0 < peak.result() < 200 * 2**20
 
 
