@@ -48,7 +48,7 @@ def test_novas_own_wsgi_module_loads_the_filter(cloud: Cloud, application: Any) 
 def test_pip_would_leave_novas_packages_as_they_are() -> None:
     """Whatever the filter needs, Nova itself needs, and the installed version is good enough."""
     novas = find_requirements_of_nova()
-    for requirement in find_requirements("imagefilter"):
+    for requirement in find_requirements("nova-imagefilter"):
         assert canonicalize_name(requirement.name) in novas
         assert metadata.version(requirement.name) in requirement.specifier
 
