@@ -74,8 +74,9 @@ def count_over_time(history: History, since: str, until: str) -> Chart:
     """
     first, last = _find_ends(history, since, until)
     step = _choose_step(last - first)
-    rows = history.rows(f"SELECT date_trunc('{step.name}', {_AT}), {COUNTS} FROM requests GROUP BY 1 ORDER BY 1")
-    counts = {start: Counts(*numbers) for start, *numbers in rows if start is not None}
+    start = f"date_trunc('{step.name}', {_AT})::TIMESTAMP"  # older versions of DuckDB return a date
+    rows = history.rows(f"SELECT {start}, {COUNTS} FROM requests GROUP BY 1 ORDER BY 1")
+    counts = {begin: Counts(*numbers) for begin, *numbers in rows if begin is not None}
     starts = _list_starts(history, step, first, last) or list(counts)
     columns = [Column(start.strftime(step.title), counts.get(start, Counts())) for start in starts]
     return Chart(step.name, columns, _label(starts, step), _draw_lines(columns))
@@ -110,7 +111,7 @@ def _list_starts(
     if last - first >= step.length * _MAX_COLUMNS:
         return []
     rows = history.rows(
-        f"SELECT * FROM generate_series(date_trunc('{step.name}', TIMESTAMP '{first}'), TIMESTAMP '{last}',"
+        f"SELECT * FROM generate_series(date_trunc('{step.name}', TIMESTAMP '{first}')::TIMESTAMP, TIMESTAMP '{last}',"
         f" INTERVAL 1 {step.name})"
     )
     return [start for (start,) in rows]

@@ -46,7 +46,7 @@ def test_generated_parts_are_current(page: str) -> None:
 def test_every_page_is_on_the_index() -> None:
     index = (DOCS / "index.md").read_text()
     names = {page.relative_to(DOCS).as_posix() for page in PAGES if DOCS in page.parents}
-    assert names - {"index.md"} == set(re.findall(r"\]\(([a-z/]+\.md)\)", index))
+    assert names - {"index.md"} == set(re.findall(r"\]\(([a-z/-]+\.md)\)", index))
 
 
 @pytest.mark.slow
