@@ -121,7 +121,7 @@ def main() -> int:
     help_text = "judge in a gateway in front of Nova, not in Nova's pipelines (make gateway CONFIG=my.conf)"
     parser.add_argument("--gateway", action="store_true", help=help_text)
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # so that the folder of this run is removed
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the folder of this run is removed
     if args.config and report_errors(args.config):
         return 2
     error = find_port_error(args.port)
