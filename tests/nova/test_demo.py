@@ -19,7 +19,7 @@ import pytest
 import waitress
 
 from tests.nova import demo
-from tests.nova.cloud import Cloud
+from tests.nova.cloud import NOVA, Cloud
 from tests.nova.demo import Step
 from tests.ports import find_free_port
 from tests.waiting import wait_until
@@ -84,6 +84,8 @@ def test_a_policy_of_one_s_own(place: list[str], end: signal.Signals, tmp_path: 
 
     Each caller, a reload, a bad reload, the records, and nothing is left behind.
     """
+    if NOVA < 34:
+        pytest.skip("make demo runs Nova 34; with eventlet it ends late")
     config, temporary, port = tmp_path / "my.conf", tmp_path / "tmp", find_free_port()
     temporary.mkdir()
     config.write_text("[imagefilter]\nname_pattern = nightly-[0-9]+\nexempt_roles = backup\n")
