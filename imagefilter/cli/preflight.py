@@ -179,14 +179,19 @@ def _check_coordination(policy: Policy) -> Iterator[str]:
         yield f"error: {error}"
         return
     url = policy.coordination_url or ""
+    if url.startswith("file:"):
+        yield f"warning: limits hold for the processes of this host alone: they share {describe(url)}"
+        path = url.removeprefix("file://")
+        if not os.path.exists(path):  # made here, it would be of another user than the API's
+            if not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
+                yield f"error: coordination_url {describe(url)} can't be used: the file can't be made in its directory"
+            return
     try:
         lease = load_backend(url, policy.image_api.timeout).acquire(_CHECKED_KEY, policy.lock_lease)
         if lease:
             lease.release()
     except BackendFailed as error:
         yield f"error: coordination_url {describe(url)} can't be used: {error}"
-    if url.startswith("file:"):
-        yield f"warning: limits hold for the processes of this host alone: they share {describe(url)}"
 
 
 def _check_gateway(paste: Mapping[str, str], location: str) -> tuple[str, list[str]]:

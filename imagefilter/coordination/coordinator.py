@@ -14,7 +14,8 @@ from imagefilter.coordination.backend import Backend, BackendFailed, Lease
 LOG = logging.getLogger(__name__)
 
 _FAILURE_SECONDS = 5.0  # for which a back end that failed is not asked again
-_PATIENCE = 0.25  # seconds that a thread waits for another one's call to end
+_PATIENCE = 0.5  # seconds of one call that another thread waits for: longer, and the back end hangs
+_LONGEST_QUEUE = 2.0  # seconds that a thread waits for the calls of others
 _FIRST_PAUSE = 0.01  # seconds between two attempts; they grow
 _LONGEST_PAUSE = 0.1
 
@@ -33,6 +34,7 @@ class Coordinator:
         self._awaited_key = ""
         self._place = threading.Semaphore(1)  # at most one thread waits, whatever the project
         self._calls = threading.Semaphore(1)  # at most one thread is at a back end that hangs
+        self._called_at = 0.0
         self._failed_until = 0.0
 
     def acquire(self, key: str, wait: float) -> Held | None:
@@ -80,27 +82,36 @@ class Coordinator:
             return None
         return Held(self, key, lease)
 
-    @property
-    def has_failed(self) -> bool:
-        """Whether the back end failed a moment ago, so that nobody asks it."""
-        return time.monotonic() < self._failed_until
-
     def note_failure(self) -> None:
         """Let nobody ask the back end for a while."""
         self._failed_until = time.monotonic() + _FAILURE_SECONDS
 
     def _ask(self, key: str) -> Lease | None:
-        if self.has_failed:
-            raise BackendFailed("it failed a moment ago")
-        if not self._calls.acquire(timeout=_PATIENCE):
+        if not self._begin_call():
             return None
+        try:
+            return self._call(key)
+        finally:
+            self._calls.release()
+
+    def _call(self, key: str) -> Lease | None:
+        if time.monotonic() < self._failed_until:
+            raise BackendFailed("it failed a moment ago")
         try:
             return self._backend.acquire(key, self._seconds)
         except BackendFailed:
             self.note_failure()
             raise
-        finally:
-            self._calls.release()
+
+    def _begin_call(self) -> bool:
+        """Wait while calls of others end; return False if the back end hangs, or is too slow for all of them."""
+        deadline = time.monotonic() + _LONGEST_QUEUE
+        while not self._calls.acquire(timeout=_FIRST_PAUSE):
+            now = time.monotonic()
+            if now > deadline or now - self._called_at > _PATIENCE:
+                return False
+        self._called_at = time.monotonic()
+        return True
 
     def forget(self, key: str) -> None:
         """Let threads of this process ask for a key again."""
@@ -119,8 +130,6 @@ class Held:
     def release(self) -> bool:
         """Give the lock back; return whether it was held until now, as far as that is known."""
         try:
-            if self._coordinator.has_failed:
-                raise BackendFailed("the back end failed a moment ago")
             is_held = self._lease.release()
         except (BackendFailed, OSError) as error:
             self._coordinator.note_failure()

@@ -81,10 +81,13 @@ def count_rotated_out(images: Iterable[Image], server_id: str, backup_type: str,
         if (image.is_hidden, image.instance_uuid, image.image_type, image.backup_type) == wanted:
             backups.append(image)
     backups.sort(key=lambda image: image.created_at)
-    excess = len(backups) + 1 - rotation
-    if any(image.is_protected for image in backups[: max(excess, 0)]):
-        return None
-    return max(excess, 0)
+    excess = max(len(backups) + 1 - rotation, 0)
+    for image in backups:
+        # Of two that were made in the same second, nobody can say which one goes.
+        may_go = excess and image.created_at <= backups[min(excess, len(backups)) - 1].created_at
+        if may_go and image.is_protected:
+            return None
+    return excess
 
 
 def _build_queries(query: ImageQuery) -> Iterator[dict[str, str]]:

@@ -78,32 +78,36 @@ def server_limit(case: Case) -> Refusal | None:
     """Refuse one image of a server too many."""
     if case.settings.limits.per_server < 0:
         return None
-    return _check(case, _refuse_over_server_limit)
+    return _check(case, _refuse_busy_project, _refuse_over_server_limit)
 
 
 def project_limit(case: Case) -> Refusal | None:
     """Refuse one image of the project's servers too many."""
     if case.settings.limits.per_project < 0:
         return None
-    return _check(case, _refuse_over_project_limit)
+    return _check(case, _refuse_busy_project, _refuse_over_project_limit)
 
 
 def progress_limit(case: Case) -> Refusal | None:
     """Refuse one unfinished image too many."""
     if case.settings.limits.in_progress < 0:
         return None
-    return _check(case, _refuse_over_progress_limit)
+    return _check(case, _refuse_busy_project, _refuse_over_progress_limit)
 
 
-def _check(case: Case, refuse: Callable[[Case], Refusal | None]) -> Refusal | None:
+def _check(case: Case, *refusals: Callable[[Case], Refusal | None]) -> Refusal | None:
+    """Return the first refusal. A count without its lock is none, also where ``limit-busy`` is switched off."""
     try:
-        return refuse(case)
+        for refuse in refusals:
+            refusal = refuse(case)
+            if refusal:
+                return refusal
     except LookupFailed as error:
         on_error = case.policy.lookup_on_error
         LOG.error("the snapshot limit could not be checked: %s; lookup_on_error is %s", error, on_error)
-        if on_error == "allow":
-            return None
-        return Refusal("The snapshot limit could not be checked.", 503)
+        if on_error == "deny":
+            return Refusal("The snapshot limit could not be checked.", 503)
+    return None
 
 
 def _refuse_busy_server(case: Case) -> Refusal | None:
@@ -115,19 +119,19 @@ def _refuse_busy_server(case: Case) -> Refusal | None:
 def _refuse_busy_project(case: Case) -> Refusal | None:
     if case.lookups.lock() is LockState.HELD:
         return None
-    return Refusal("Another image action of this project is being processed, try again", retry_after=RETRY_AFTER)
+    return Refusal("Another image action of this project is being processed, try again", 429, retry_after=RETRY_AFTER)
 
 
 def _refuse_over_server_limit(case: Case) -> Refusal | None:
-    return _refuse_over(case, "Server", case.settings.limits.per_server, _count_usage(case).server)
+    return _refuse_over(case, "Server", case.settings.limits.per_server, case.lookups.usage().server)
 
 
 def _refuse_over_project_limit(case: Case) -> Refusal | None:
-    return _refuse_over(case, "Project", case.settings.limits.per_project, _count_usage(case).project)
+    return _refuse_over(case, "Project", case.settings.limits.per_project, case.lookups.usage().project)
 
 
 def _refuse_over_progress_limit(case: Case) -> Refusal | None:
-    limit, usage = case.settings.limits.in_progress, _count_usage(case).in_progress
+    limit, usage = case.settings.limits.in_progress, case.lookups.usage().in_progress
     if usage is None or usage < limit:
         return None
     message = f"Too many snapshots in progress (limit {limit}, in progress {usage})"
@@ -140,10 +144,6 @@ def _refuse_over(case: Case, whose: str, limit: int, usage: int | None) -> Refus
     if usage == limit and _makes_room(case):
         return None
     return Refusal(f"{whose} snapshot limit exceeded (limit {limit}, in use {usage})", limit=limit, usage=usage)
-
-
-def _count_usage(case: Case) -> Usage:
-    return case.lookups.usage()
 
 
 def _makes_room(case: Case) -> bool:

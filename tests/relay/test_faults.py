@@ -162,7 +162,7 @@ def test_the_disk_of_the_checkpoint_is_full(broker: Broker, tmp_path: Path, make
         folder, consumer = make(broker.url(), checkpoint=disk / "relay.json")
         with relaying(folder) as relay:
             write(folder.journal, record(0))
-            until(lambda: consumer.all() and folder.checkpoint.exists())
+            until(lambda: consumer.all() and b"relay_published" in folder.checkpoint.read_bytes())
             before = folder.checkpoint.read_bytes()
             with contextlib.suppress(OSError), open(disk / "filler", "wb", buffering=0) as filler:
                 while filler.write(b"x" * 4096):
@@ -180,7 +180,7 @@ def test_the_disk_of_the_checkpoint_is_full(broker: Broker, tmp_path: Path, make
             until(lambda: consumer.first_ids() == read_ids(folder.journal))
             assert relay.end() == 0
         assert folder.run("--once")[0] == 0
-        assert len(consumer.all()) <= 2 * 31, "none more than twice"
+        assert len(consumer.all()) <= 60
 
 
 def failures(folder: Folder) -> int:

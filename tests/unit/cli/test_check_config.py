@@ -100,3 +100,22 @@ def test_reports_the_relays_errors(config: Path, run: Any) -> None:
     assert check.status == 2
     assert "error: unknown option 'journal' in section [imagefilter_relay]" in check.out
     assert "retries = many" in check.out
+
+
+def test_a_check_makes_no_file_of_locks(config: Path, tmp_path: Path, run: Any) -> None:
+    """Made by root, it would keep the API's own user out, and every image action would get 503."""
+    config.write_text(f"[imagefilter]\naudit_journal = {tmp_path}/audit.jsonl\nsnapshots_per_server = 2\n")
+    before = sorted(tmp_path.iterdir())
+    check = run("check", "config", config)
+    assert check.status == 0
+    assert f"limits hold for the processes of this host alone: they share file://{tmp_path}/locks" in check.out
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_back_end_of_locks_that_is_down(config: Path, run: Any) -> None:
+    pytest.importorskip("redis")
+    config.write_text("[imagefilter]\nsnapshots_per_server = 2\ncoordination_url = redis://user:s3cr3t@127.0.0.1:1\n")
+    check = run("check", "config", config)
+    assert check.status == 2
+    assert "error: coordination_url redis://127.0.0.1:1 can't be used: Redis failed: ConnectionError" in check.out
+    assert "s3cr3t" not in check.err + check.out

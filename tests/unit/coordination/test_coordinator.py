@@ -122,16 +122,47 @@ def test_one_thread_is_at_a_back_end_that_hangs(backend: FakeBackend, locks: Coo
     take(locks, "b")
 
 
+def test_a_slow_back_end_refuses_nobody(backend: FakeBackend, locks: Coordinator) -> None:
+    """As long as its calls end, the threads of other projects wait their turn."""
+    acquire = backend.acquire
+
+    def acquire_slowly(key: str, seconds: int) -> Any:
+        time.sleep(0.15)
+        return acquire(key, seconds)
+
+    backend.acquire = acquire_slowly  # type: ignore[method-assign]
+    held = []
+    threads = [threading.Thread(target=lambda key=key: held.append(locks.acquire(key, 0))) for key in "abcdef"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(list(filter(None, held))) == 6
+
+
+def test_a_lock_is_released_though_the_back_end_failed_a_moment_ago(backend: FakeBackend, locks: Coordinator) -> None:
+    """The host's own locks have no lease that would run out."""
+    held = take(locks, "a")
+    backend.fails = True
+    with pytest.raises(BackendFailed):
+        locks.acquire("b", 0)
+    backend.fails = False
+    assert held.release()
+    assert "a" not in backend.taken
+
+
 def test_a_back_end_that_failed_is_left_alone(
     backend: FakeBackend, locks: Coordinator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend.fails = True
+    failed_at = time.monotonic()
     for _ in range(5):
         with pytest.raises(BackendFailed):
             locks.acquire("a", 0)
+        time.sleep(0.05)
     assert len(backend.calls) == 1
     backend.fails = False
-    now = time.monotonic() + coordinator._FAILURE_SECONDS
+    now = failed_at + coordinator._FAILURE_SECONDS + 0.05  # who was refused meanwhile has not put it off
     monkeypatch.setattr(coordinator.time, "monotonic", lambda: now)
     take(locks, "a")
 

@@ -201,6 +201,9 @@ def backup(created_at: str, **fields: Any) -> Image:
         ([backup("1"), backup("2")], 0, 3),
         ([backup("1", is_protected=True), backup("2")], 2, None),
         ([backup("1"), backup("2", is_protected=True)], 2, 1),
+        ([backup("1"), backup("1", is_protected=True), backup("3")], 3, None),  # of the same second
+        ([backup("1"), backup("2", is_protected=True)], 0, None),
+        ([backup("1", is_protected=True)], 5, 0),
         ([backup("1", is_hidden=True), backup("2")], 2, 0),
         ([backup("1", backup_type="weekly"), backup("2")], 2, 0),
         ([backup("1", image_type="snapshot"), backup("2")], 2, 0),

@@ -88,6 +88,17 @@ def test_a_lock_that_is_not_to_be_had(lock: LockState | None, rule: str, status:
     assert found.retry_after == (None if status == 503 else 1)  # noqa: RUF100
 
 
+@pytest.mark.parametrize("mode", ["off", "warn"])
+def test_no_limit_is_counted_without_its_lock(mode: str) -> None:
+    """Whatever the mode of limit-busy: an enforced limit holds."""
+    context = build(image(), snapshots_per_server="2", rule_modes=f"limit-busy:{mode}")
+    found = judge(context, FakeLookups(Usage(0), LockState.PROJECT_BUSY))
+    assert (found.decision, found.rule, found.status, found.retry_after) == ("deny", "server-limit", 429, 1)
+    lookups = FakeLookups(Usage(0))
+    assert judge(context, lookups).decision == "allow"
+    assert lookups.asked.index("lock") < lookups.asked.index("usage")
+
+
 def test_lookup_on_error_allows_what_nobody_knows() -> None:
     context = build(image(), lookup_on_error="allow", one_at_a_time="true", **LIMITS)
     assert judge(context, FakeLookups(None, None)).decision == "allow"
