@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from imagefilter.policy.config import RawOption
 from imagefilter.policy.options import IMAGE_FIELDS
 from imagefilter.policy.pattern import shortest_match
-from imagefilter.policy.policy import Policy, Settings
+from imagefilter.policy.policy import Policy
+from imagefilter.policy.settings import Settings
 from imagefilter.policy.summary import describe_what_stays_on
 from imagefilter.request.action import NAME_LENGTH
 

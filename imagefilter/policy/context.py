@@ -6,7 +6,8 @@ import uuid
 from typing import NamedTuple
 
 from imagefilter.policy.limits import LockKeys, canonical_server_id, hash_names
-from imagefilter.policy.policy import Policy, Settings
+from imagefilter.policy.policy import Policy
+from imagefilter.policy.settings import Settings
 from imagefilter.request.action import ImageAction, Target
 from imagefilter.request.identity import Identity
 

@@ -11,53 +11,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from imagefilter.policy.config import ConfigError, RawOption, convert, names_of, read_paste, select
 from imagefilter.policy.files import ConfigFiles, find_files, is_misspelt
-from imagefilter.policy.limits import STAMPS, Limits
 from imagefilter.policy.loaded import Loaded, compute_digest
 from imagefilter.policy.options import GROUP, OPTIONS, PROJECT_OPTIONS, PROJECT_SECTION, SECRETS
-from imagefilter.policy.pattern import Matches, compile_pattern
-from imagefilter.policy.reserved import ReservedKeys, build_reserved
-from imagefilter.request.action import ACTIONS
+from imagefilter.policy.settings import RuleFacts, Settings, build_settings
 
 _OPTION_NAMES = names_of(OPTIONS)
 _PROJECT_ID = re.compile(r"[0-9a-f-]{1,64}")
-
-
-class RuleFacts(Protocol):
-    """What a policy needs to know of a rule to give it a mode."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def always_enforced(self) -> bool: ...
-
-
-class Settings(NamedTuple):
-    """The options that one project is judged by."""
-
-    snapshots_enabled: bool
-    metadata_items: int  # -1: no limit
-    quota_from_compute: bool
-    name_pattern: str | None
-    name_matches: Matches | None
-    metadata_required: tuple[str, ...]
-    metadata_reserved: ReservedKeys
-    modes: Mapping[str, str]  # of every rule
-    mode: str  # of rules that have none of their own
-    judging: bool  # the mode of some rule is not off
-    exempt_roles: frozenset[str]
-    limits: Limits
-    limit_keys: Mapping[str, ReservedKeys]  # by action: keys that clients may not set, since images are counted by them
-
-    @property
-    def stamps(self) -> tuple[str, ...]:
-        """The metadata keys that the filter sets itself on each image; a trial changes no request."""
-        if self.limits.count_images and self.mode == "enforce":
-            return STAMPS
-        return ()
 
 
 class ImageAPIOptions(NamedTuple):
@@ -126,7 +89,7 @@ def load(paste: Mapping[str, str], location: str, rules: Sequence[RuleFacts]) ->
         values[""]["coordination_url"] = _default_coordination(values[""]["audit_journal"])
     settings = {}
     for project_id, given in origins.items():
-        settings[project_id] = _settings(values[project_id], given, rules, errors)
+        settings[project_id] = build_settings(values[project_id], given, rules, errors)
     errors = list(dict.fromkeys(errors))
     # The switch for emergencies: no other mistake keeps an operator from using it.
     if errors and values[""]["mode"] != "off":
@@ -183,47 +146,6 @@ def _is_allowed(raw: RawOption, project_id: str, errors: list[str]) -> bool:
     return False
 
 
-def _settings(
-    values: Mapping[str, Any], given: Mapping[str, RawOption], rules: Sequence[RuleFacts], errors: list[str]
-) -> Settings:
-    """Resolve the values of one project, compiled for judging."""
-    _check_rule_modes(values["rule_modes"], given.get("rule_modes"), rules, errors)
-    modes = _modes(values, rules)
-    limits = _limits(values)
-    return Settings(
-        snapshots_enabled=values["snapshots_enabled"],
-        metadata_items=values["metadata_items"],
-        quota_from_compute=values["metadata_items_source"] == "compute",
-        name_pattern=values["name_pattern"],
-        name_matches=_matches(values["name_pattern"], given.get("name_pattern"), errors),
-        metadata_required=tuple(values["metadata_required"]),
-        metadata_reserved=build_reserved(values["metadata_reserved"]),
-        modes=modes,
-        mode=values["mode"],
-        judging=any(mode != "off" for mode in modes.values()),
-        exempt_roles=frozenset(role.lower() for role in values["exempt_roles"]),
-        limits=limits,
-        limit_keys=_limit_keys(limits),
-    )
-
-
-def _limits(values: Mapping[str, Any]) -> Limits:
-    return Limits(
-        per_server=values["snapshots_per_server"],
-        per_project=values["snapshots_per_project"],
-        in_progress=values["snapshots_in_progress"],
-        one_at_a_time=values["one_at_a_time"],
-        rotation_max=values["backup_rotation_max"],
-        rotation_min=values["backup_rotation_min"],
-    )
-
-
-def _limit_keys(limits: Limits) -> dict[str, ReservedKeys]:
-    if not limits.count_images:
-        return {}
-    return {action: build_reserved(limits.reserved_keys(action)) for action in ACTIONS}
-
-
 def _default_coordination(journal: str) -> str:
     """Return the URL of locks for the processes of this host alone."""
     return f"file://{os.path.join(os.path.dirname(journal), 'locks')}"
@@ -266,42 +188,3 @@ def _policy(
         counts_images=counts_images,
         needs_locks=counts_images or any(own.one_at_a_time for own in limits),
     )
-
-
-def _matches(pattern: str | None, raw: RawOption | None, errors: list[str]) -> Matches | None:
-    if not pattern:
-        return None
-    try:
-        return compile_pattern(pattern)
-    except ValueError as error:
-        if raw:  # otherwise it is the pattern of [imagefilter], and was reported there
-            errors.append(f"name_pattern = {pattern} in {raw.location}: {error}")
-        return None
-
-
-def _check_rule_modes(
-    rule_modes: Mapping[str, str], raw: RawOption | None, rules: Sequence[RuleFacts], errors: list[str]
-) -> None:
-    if raw is None:
-        return
-    with_mode = [rule.name for rule in rules if not rule.always_enforced]
-    always_enforced = [rule.name for rule in rules if rule.always_enforced]
-    for name in rule_modes:
-        if name in with_mode:
-            continue
-        reason = "is not a rule"
-        if name in always_enforced:
-            reason = "refuses in every mode"
-        errors.append(f"rule_modes in {raw.location}: {name} {reason}; rules are {', '.join(with_mode)}")
-
-
-def _modes(values: Mapping[str, Any], rules: Sequence[RuleFacts]) -> dict[str, str]:
-    """Return the mode of each rule; if the project's mode is off, so is every rule's."""
-    if values["mode"] == "off":
-        return {rule.name: "off" for rule in rules}
-    modes = {}
-    for rule in rules:
-        modes[rule.name] = values["rule_modes"].get(rule.name, values["mode"])
-        if rule.always_enforced:
-            modes[rule.name] = "enforce"
-    return modes

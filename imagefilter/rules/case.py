@@ -6,7 +6,8 @@ import enum
 from typing import Any, NamedTuple, Protocol
 
 from imagefilter.policy.context import RequestContext
-from imagefilter.policy.policy import Policy, Settings
+from imagefilter.policy.policy import Policy
+from imagefilter.policy.settings import Settings
 from imagefilter.request.action import ImageAction
 from imagefilter.request.identity import Identity
 

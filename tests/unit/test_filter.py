@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from imagefilter import filter_factory
-from imagefilter.policy.policy import Policy, Settings
+from imagefilter.policy.policy import Policy
+from imagefilter.policy.settings import Settings
 from tests.cases import PROJECT, image
 from tests.unit.fakes import AUTHENTICATED, Guarded, Journalled
 from tests.wsgi import build_environ

@@ -161,7 +161,7 @@ def test_no_record_and_no_log_holds_a_password(
     judging.post()
     judging.post(text)
     assert PASSWORD not in judging.journal.read_text() + caplog.text
-    for command in (["check", "config"], ["show", "config", "--config"]):
+    for command in (["check", "config"], ["show", "config", "-f", "json", "--config"]):
         run = Run(capsys, *command, judging.file)
         assert str(judging.file) in run.out + run.err
         assert PASSWORD not in run.out + run.err
