@@ -62,6 +62,7 @@ class Cloud(integrated_helpers._IntegratedTestBase):
 
     __test__ = False  # not a test for pytest to collect
     STUB_KEYSTONE = False
+    compute_driver = "fake.FakeDriver"  # the harness's own has room for about fifteen servers of a whole run of tests
 
     def runTest(self) -> None:  # noqa: N802
         """Do nothing: unittest needs this method to make a TestCase."""
@@ -191,6 +192,8 @@ class Cloud(integrated_helpers._IntegratedTestBase):
         assert response.status_int == 202, response.text
         server_id: str = response.json["server"]["id"]
         self.settle(server_id)
+        booted = send(self.bare, "GET", f"/v2.1/servers/{server_id}", None, headers).json["server"]
+        assert booted["status"] == "ACTIVE", booted.get("fault")
         return server_id
 
     @contextlib.contextmanager
