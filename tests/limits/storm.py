@@ -168,16 +168,19 @@ class Storm:
 
 @contextlib.contextmanager
 def serve_gateways(
-    nova: ServedNova, glance: Glance, coordination_urls: list[str], **options: str
+    nova: ServedNova, glance: Glance, coordination_urls: list[str], *, threads: int = THREADS, **options: str
 ) -> Iterator[list[Gateway]]:
-    """Run a gateway of one process for each URL."""
+    """Run a gateway of one process for each URL.
+
+    :param options: of the filter.
+    """
     limits = {"snapshots_per_server": str(PER_SERVER), "snapshots_per_project": str(PER_PROJECT), **options}
     with contextlib.ExitStack() as stack:
         gateways = []
         for url in coordination_urls:
             own = {**limits, "coordination_url": url}
             gateway = serve_gateway(
-                "gunicorn", nova.url, own, authtoken=glance.keystone.authtoken(), workers=1, threads=THREADS
+                "gunicorn", nova.url, own, authtoken=glance.keystone.authtoken(), workers=1, threads=threads
             )
             gateways.append(stack.enter_context(gateway))
         yield gateways

@@ -62,7 +62,6 @@ class Cloud(integrated_helpers._IntegratedTestBase):
 
     __test__ = False  # not a test for pytest to collect
     STUB_KEYSTONE = False
-    compute_driver = "fake.FakeDriver"  # the harness's own has room for about fifteen servers of a whole run of tests
 
     def runTest(self) -> None:  # noqa: N802
         """Do nothing: unittest needs this method to make a TestCase."""
@@ -88,6 +87,7 @@ class Cloud(integrated_helpers._IntegratedTestBase):
         self._on_volume: tuple[str, set[str]] | None = None  # a server, and the properties of its images
 
     def _setup_services(self) -> None:
+        self.flags(compute_driver="fake.FakeDriver")  # the harness's own has room for eight servers
         # ConfFixture points at a path that the wheel does not have.
         self.flags(api_paste_config=str(self.write_paste_file(None)), group="wsgi")
         self._keystone = self.useFixture(AuthTokenFixture())
@@ -212,6 +212,7 @@ class Cloud(integrated_helpers._IntegratedTestBase):
     def _boot_from_volume(self) -> dict[str, Any]:
         volume = {"boot_index": 0, "source_type": "volume", "destination_type": "volume"}
         volume["uuid"] = self.cinder.IMAGE_BACKED_VOL
+        self.cinder.volume_to_attachment.pop(volume["uuid"], None)  # there is this one, and it is attached once
         return {"imageRef": "", "block_device_mapping_v2": [volume]}
 
     def snapshots(self) -> int:
