@@ -46,11 +46,12 @@ class Image(NamedTuple):
         """The id of the server that the image counts for; empty if it names none.
 
         Nova copies the properties of the image that a server was booted from into every image of that server. It sets
-        ``instance_uuid`` afterwards, but not where the server boots from a volume.
+        ``instance_uuid`` afterwards, but not where the server boots from a volume. An owner may remove
+        ``block_device_mapping`` from such an image, so the stamp alone counts as well.
         """
         if self.is_volume_backed:
             return self.server or self.instance_uuid
-        return self.instance_uuid
+        return self.instance_uuid or self.server
 
     @property
     def is_of_a_server(self) -> bool:

@@ -153,10 +153,11 @@ def _read_image(document: Mapping[str, Any], project_id: str) -> Image | None:
     """Return an image if it is one of a server and the project owns it.
 
     Nova copies the properties of the image that a server was booted from into every image of that server, our stamps
-    included; ``instance_uuid`` it sets afterwards, but not where the server boots from a volume.
+    included; ``instance_uuid`` it sets afterwards, but not where the server boots from a volume. An owner may remove
+    ``block_device_mapping`` from such an image, so the stamp alone counts as well.
     """
     server_id = _text(document, "instance_uuid")
-    if _text(document, "block_device_mapping"):
+    if _text(document, "block_device_mapping") or not server_id:
         server_id = _text(document, STAMPS[0]) or server_id
     if not server_id or document.get("owner") != project_id or document.get("status") in _DELETED:
         return None

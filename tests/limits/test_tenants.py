@@ -55,6 +55,23 @@ def test_no_change_frees_a_place(
     assert fault(alice.image())[0] == 403
 
 
+@pytest.mark.parametrize(
+    "change", [{"block_device_mapping": None}, {"block_device_mapping": ""}, {"bdm_v2": None, "root_device_name": None}]
+)
+def test_no_change_of_an_image_on_volumes_frees_a_place(
+    nova: ServedNova, glance: Glance, protected: Glance, change: dict[str, Any]
+) -> None:
+    alice = Tenant(nova, glance, "alice", snapshots_per_server="1", snapshots_per_project="1")
+    with nova.cloud.on_volume():
+        on_volume = nova.cloud.server
+        assert alice.image(on_volume).status_int == 202
+        [image] = glance.snapshots()
+        assert "block_device_mapping" in image
+        protected.change(image["id"], **change).raise_for_status()
+        assert fault(alice.image(on_volume)) == (403, "Server snapshot limit exceeded (limit 1, in use 1)")
+        assert fault(alice.image()) == (403, "Project snapshot limit exceeded (limit 1, in use 1)")
+
+
 def test_an_image_with_forged_marks_counts_against_its_owner(nova: ServedNova, glance: Glance) -> None:
     alice = Tenant(nova, glance, "alice", snapshots_per_server="1")
     glance.create(instance_uuid=alice.server, imagefilter_server="x")

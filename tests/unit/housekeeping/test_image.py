@@ -56,7 +56,8 @@ def test_reads_ids(value: Any, expected: str) -> None:
         ({}, SERVER),
         ({"imagefilter_server": None}, SERVER),
         ({"instance_uuid": OTHER_SERVER}, OTHER_SERVER),
-        ({"instance_uuid": None}, ""),
+        ({"instance_uuid": None}, SERVER),  # its owner removed block_device_mapping
+        ({"instance_uuid": None, "imagefilter_server": None}, ""),
         ({"block_device_mapping": VOLUMES, "instance_uuid": OTHER_SERVER}, SERVER),
         ({"block_device_mapping": VOLUMES, "instance_uuid": OTHER_SERVER, "imagefilter_server": None}, OTHER_SERVER),
     ],

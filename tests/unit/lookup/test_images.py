@@ -103,7 +103,7 @@ def test_a_server_alone_is_asked_for_by_what_says_so(serve: Any) -> None:
         ({"block_device_mapping": "[]", "imagefilter_server": OTHER}, OTHER),
         ({"block_device_mapping": "[]"}, SERVER),  # not stamped: as good as is known
         ({"block_device_mapping": "[]", "instance_uuid": None}, None),
-        ({"instance_uuid": None, "imagefilter_server": SERVER}, None),
+        ({"instance_uuid": None, "imagefilter_server": OTHER}, OTHER),  # its owner removed block_device_mapping
         ({"instance_uuid": SERVER.upper()}, SERVER),
         ({"owner": "q" * 32}, None),
         ({"status": "deleted"}, None),
