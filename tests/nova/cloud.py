@@ -88,6 +88,7 @@ class Cloud(integrated_helpers._IntegratedTestBase):
 
     def _setup_services(self) -> None:
         self.flags(compute_driver="fake.FakeDriver")  # the harness's own has room for eight servers
+        self.flags(instances=-1, cores=-1, ram=-1, group="quota")
         # ConfFixture points at a path that the wheel does not have.
         self.flags(api_paste_config=str(self.write_paste_file(None)), group="wsgi")
         self._keystone = self.useFixture(AuthTokenFixture())

@@ -96,7 +96,7 @@ class Site:
 
     @contextlib.contextmanager
     def delete_servers(self) -> Iterator[None]:
-        """Delete the servers that are booted in the block when it ends: a project's quota is ten."""
+        """Delete the servers that are booted in the block when it ends."""
         before = set(self._booted)
         try:
             yield
