@@ -15,7 +15,8 @@ from imagefilter.cli._options import add_config, add_journal, find_journals
 from imagefilter.cli._output import printable
 from imagefilter.cli._selection import Selection
 from imagefilter.journal.files import Files
-from imagefilter.journal.follower import Follower, Line, follow
+from imagefilter.journal.follow import follow
+from imagefilter.journal.follower import Follower, Line
 from imagefilter.journal.left_out import describe_problem
 from imagefilter.journal.record import is_configuration, label, read_content
 

@@ -13,6 +13,8 @@ from cliff.command import Command
 from imagefilter.policy.config import ConfigError
 from imagefilter.policy.options import RELAY_GROUP
 from imagefilter.relay import checkpoint
+from imagefilter.relay.counted_file import CountedFile
+from imagefilter.relay.counting import Counting
 from imagefilter.relay.options import Settings, load
 from imagefilter.relay.publisher import NoBus, dry_run
 
@@ -85,21 +87,16 @@ def _relay(settings: Settings, once: bool) -> int:
     state = checkpoint.read(settings.checkpoint)
     locked = checkpoint.Checkpoint(settings.checkpoint)
     # These need libraries that the dry run does without.
-    from imagefilter.relay import loop, prometheus  # noqa: PLC0415
+    from imagefilter.relay import loop  # noqa: PLC0415
 
     bus = _connect(settings)
+    counting = _prepare_counting(settings)
     relay = loop.Relay(settings, state, bus, locked)
-    relay.count()
-    if settings.listen_port:
-        address, port = settings.listen_address, settings.listen_port
-        try:
-            prometheus.serve(relay, address, port)
-        except OSError as error:
-            raise OSError(f"listen_address = {address}, listen_port = {port}: {error}") from None
+    _serve(settings, relay, counting)
     loop.stop_on_signals()
     LOG.info("the relay follows %s", ", ".join(settings.journals))
     try:
-        is_done = relay.run(once)
+        is_done = _publish_and_count(relay, counting, once)
     except loop.Stop:
         LOG.info("a signal ended the relay")
         return 0
@@ -107,3 +104,32 @@ def _relay(settings: Settings, once: bool) -> int:
     if is_done:
         return 0
     return 1
+
+
+def _prepare_counting(settings: Settings) -> Counting:
+    file = CountedFile(settings.counted_file)
+    return Counting(settings.journals, file, file.read())
+
+
+def _serve(settings: Settings, relay: Any, counting: Counting) -> None:
+    if not settings.listen_port:
+        return
+    from imagefilter.relay import prometheus  # noqa: PLC0415  # needs prometheus-client
+
+    address, port = settings.listen_address, settings.listen_port
+    try:
+        prometheus.serve(relay, counting, address, port)
+    except OSError as error:
+        raise OSError(f"listen_address = {address}, listen_port = {port}: {error}") from None
+
+
+def _publish_and_count(relay: Any, counting: Counting, once: bool) -> bool:
+    if not once:
+        counting.start()
+    try:
+        is_done: bool = relay.run(once)
+    finally:
+        if once:
+            counting.count_once()
+        counting.save()
+    return is_done

@@ -7,7 +7,8 @@ from typing import Any, Callable, NamedTuple
 
 from imagefilter.export.checkpoint import Checkpoint, State
 from imagefilter.export.outputs import Output
-from imagefilter.journal.follower import Follower, Line, follow
+from imagefilter.journal.follow import follow
+from imagefilter.journal.follower import Follower, Line
 from imagefilter.journal.left_out import describe_problem
 
 # A batch is in memory. It is a file of Parquet, or several, which should not be small.

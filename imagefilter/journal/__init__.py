@@ -8,6 +8,7 @@ Modules here know lines of JSON, files and their rotation. They know no HTTP, no
 * :mod:`~imagefilter.journal.reader`: the lines of one file.
 * :mod:`~imagefilter.journal.position`: how far a journal was read, and what to read next.
 * :mod:`~imagefilter.journal.follower`: every line of a journal once and in order, through rotation.
+* :mod:`~imagefilter.journal.follow`: the loop over several journals.
 * :mod:`~imagefilter.journal.history`: journals as a table for SQL.
 * :mod:`~imagefilter.journal.tail`: the newest requests, without reading all that is older.
 """

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from itertools import islice
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 from imagefilter.journal.files import File, Files, is_plain, parse
 from imagefilter.journal.position import Position, next_step, unread_bytes
@@ -47,6 +47,7 @@ class Follower:
         self.path = path
         self.position = position or Position()
         self.has_more = False  # the last take() ended before the end of the journal
+        self.is_held = False  # so did the last reading: a writer is at a rotated file
         self._files = Files(path, partial(_warn_of_unread, path))
         self._lines: Iterator[Line] = iter(())
         self._current: Reader | None = None
@@ -60,6 +61,7 @@ class Follower:
             before it, since it may be finished later.
         :raises OSError: if a file of the journal can't be read; the position is good for another try.
         """
+        self.is_held = False
         self._rewind()
         yield from self._late_lines()
         while reader := self._select():
@@ -72,6 +74,7 @@ class Follower:
             if was_locked:
                 self._wait_for_writer()
                 if not once:
+                    self.is_held = True
                     break
             elif not was_live and reader.rest == rest:  # no writer was at it, and nothing more came
                 yield from self._finish(reader)
@@ -232,36 +235,3 @@ class Follower:
 
 def _warn_of_unread(path: str, name: str) -> None:
     LOG.warning("%s beside %s is not read: gzip is the only compression that can be read", name, path)
-
-
-def follow(
-    followers: Sequence[Follower],
-    interval: float,
-    once: bool = False,
-    share: int | None = None,
-    on_error: Callable[[Follower, OSError], None] | None = None,
-) -> Iterator[tuple[Follower, Line] | None]:
-    """Read journals for ever: return each line with its follower, and None after each pass over all journals.
-
-    :param interval: seconds to sleep between two passes, unless a journal has more to read.
-    :param once: end when each journal was read to its end.
-    :param share: how many lines of a journal are read before it is another's turn; None: all that there are.
-    :param on_error: gets the error of a journal that can't be read, which is tried again in the next pass.
-    :raises OSError: if a journal can't be read, and there is no ``on_error``.
-    """
-    remaining = list(followers)
-    while remaining:
-        for follower in remaining:
-            try:
-                for line in follower.take(share, once):
-                    yield follower, line
-            except OSError as error:
-                if on_error is None:
-                    raise
-                on_error(follower, error)
-        yield None
-        with_more = [follower for follower in followers if follower.has_more]
-        if once:
-            remaining = with_more
-        elif not with_more:
-            time.sleep(interval)

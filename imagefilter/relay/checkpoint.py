@@ -1,24 +1,23 @@
-"""The relay's checkpoint: a file that holds what was done. It is replaced as a whole, and on disk before it counts."""
+"""The relay's checkpoint: a file that holds what was published, replaced as a whole, and on disk before it counts."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from imagefilter.journal.position import Position, decode_position
 from imagefilter.journal.state_file import StateFile, read_state
-from imagefilter.relay.counters import Series
+from imagefilter.relay.counters import Series, decode_counts, encode_counts
 
 _VERSION = 1
 
 
 class State(NamedTuple):
-    """How far each journal was published, and how far it was counted."""
+    """How far each journal was published, and the counters of publishing."""
 
     positions: Mapping[str, Position]
     counts: Mapping[Series, float]
-    counted: Mapping[str, Position]
 
 
 class Checkpoint(StateFile):
@@ -47,7 +46,7 @@ def read(path: str) -> State:
     """
     content = read_state(path)
     if content is None:
-        return State({}, {}, {})
+        return State({}, {})
     try:
         return _decode(content)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -58,24 +57,13 @@ def read(path: str) -> State:
 
 
 def _encode(state: State) -> bytes:
-    # A row of counts is the name of a metric, the values of its labels, and the count.
-    counts = [[series.metric, *series.values, count] for series, count in state.counts.items()]
-    document = {"version": _VERSION, "positions": state.positions, "counts": counts, "counted": state.counted}
-    return json.dumps(document).encode()
+    counts = encode_counts(state.counts)
+    return json.dumps({"version": _VERSION, "positions": state.positions, "counts": counts}).encode()
 
 
 def _decode(content: bytes) -> State:
     document = json.loads(content)
     if document["version"] != _VERSION:
         raise ValueError(f"version {document['version']} is unknown")
-    positions = _decode_positions(document["positions"])
-    # Older relays counted what they had published.
-    counted = _decode_positions(document.get("counted", document["positions"]))
-    counts = {}
-    for metric, *values, count in document["counts"]:
-        counts[Series(str(metric), tuple(map(str, values)))] = float(count)
-    return State(positions, counts, counted)
-
-
-def _decode_positions(document: Mapping[str, Any]) -> dict[str, Position]:
-    return {path: decode_position(position) for path, position in document.items()}
+    positions = {path: decode_position(position) for path, position in document["positions"].items()}
+    return State(positions, decode_counts(document["counts"]))

@@ -6,7 +6,7 @@ without bound.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from imagefilter.journal.record import read_content
@@ -54,13 +54,16 @@ IMAGES = Metric(
     "images", "What the compute API responded to image actions that were let through.", ("action", "outcome")
 )
 UNRECORDED = Metric("unrecorded", "Records that the filter could not write, as later records report.")
+TORN = Metric("torn", "Lines that writers left unfinished.")
 PUBLISHED = Metric("relay_published", "Records that the message bus confirmed.", ("journal",))
 RETRIED = Metric("relay_retried", "Failed attempts to publish a record that were repeated.")
 DEAD_LETTERED = Metric("relay_dead_lettered", "Records that the message bus refused for ever.", ("journal",))
-TORN = Metric("relay_torn", "Lines that writers left unfinished.", ("journal",))
 
-#: All that are exposed as counters.
-COUNTERS = (REQUESTS, IMAGES, UNRECORDED, PUBLISHED, RETRIED, DEAD_LETTERED, TORN)
+#: What is counted of a journal; it has the journal's path as one more label when it is exposed.
+OF_RECORDS = (REQUESTS, IMAGES, UNRECORDED, TORN)
+
+#: What is counted of publishing.
+OF_PUBLISHING = (PUBLISHED, RETRIED, DEAD_LETTERED)
 
 #: Histograms: for each bucket the requests that fell into it alone; :func:`sum_of` is the sum of all seconds.
 SECONDS = Metric("request_seconds", "Seconds until the compute API began to respond.", ("action", "le"))
@@ -69,6 +72,26 @@ LOOKUP_SECONDS = Metric("lookup_seconds", "Seconds that it took to count a proje
 
 #: What each of them is in a record.
 HISTOGRAMS = {SECONDS: "seconds", LOCK_SECONDS: "lock_seconds", LOOKUP_SECONDS: "lookup_seconds"}
+
+
+def encode_counts(counts: Mapping[Series, float]) -> list[list[Any]]:
+    """Return counts for JSON: in a row the name of a metric, the values of its labels, and the count."""
+    rows = []
+    for series, number in counts.items():
+        rows.append([series.metric, *series.values, number])
+    return rows
+
+
+def decode_counts(rows: Iterable[Any]) -> dict[Series, float]:
+    """Return the counts that :func:`encode_counts` has made a list of.
+
+    :raises TypeError: if it is not one.
+    :raises ValueError: if it is not one.
+    """
+    counts = {}
+    for metric, *values, number in rows:
+        counts[Series(str(metric), tuple(map(str, values)))] = float(number)
+    return counts
 
 
 def count(record: dict[str, Any]) -> Iterator[tuple[Series, float]]:
@@ -93,16 +116,25 @@ def read_action(content: dict[str, Any]) -> str:
     return _one_of(content.get("action"), ACTIONS)
 
 
-def initial_series(journals: Iterable[str]) -> list[Series]:
-    """Return the counters that exist before they first count: to Prometheus, one that begins at 1 has not increased."""
-    series = [UNRECORDED.series(), RETRIED.series()]
-    for journal in journals:
-        for metric in (PUBLISHED, DEAD_LETTERED, TORN):
-            series.append(metric.series(journal=journal))
+def initial_records() -> list[Series]:
+    """Return the counters of a journal before they first count.
+
+    To Prometheus, a counter that begins at 1 has not increased.
+    """
+    series = [UNRECORDED.series(), TORN.series()]
     series += _initial_requests()
     for action in ACTIONS:
         for outcome in OUTCOMES:
             series.append(IMAGES.series(action=action, outcome=outcome))
+    return series
+
+
+def initial_publishing(journals: Iterable[str]) -> list[Series]:
+    """Return the counters of publishing before they first count."""
+    series = [RETRIED.series()]
+    for journal in journals:
+        for metric in (PUBLISHED, DEAD_LETTERED):
+            series.append(metric.series(journal=journal))
     return series
 
 

@@ -18,12 +18,12 @@ import tenacity
 from tenacity import RetryCallState, Retrying
 
 from imagefilter.journal import writer
-from imagefilter.journal.follower import Follower, Line, follow
+from imagefilter.journal.follow import follow
+from imagefilter.journal.follower import Follower, Line
 from imagefilter.journal.record import read_time
 from imagefilter.relay import counters
 from imagefilter.relay.checkpoint import Checkpoint, State
 from imagefilter.relay.counters import Series
-from imagefilter.relay.counting import Counting
 from imagefilter.relay.options import Settings
 from imagefilter.relay.progress import FollowedJournal, Progress
 from imagefilter.relay.publisher import Publisher, Refused
@@ -62,8 +62,7 @@ class Relay:
         self._checkpoint = checkpoint
         # By path. The checkpoint may know other journals as well, which are not followed now.
         self._journals = {path: FollowedJournal(path, state.positions.get(path)) for path in settings.journals}
-        self._counting = Counting(settings.journals, state.counted, _of_records(state.counts))
-        self._counts: defaultdict[Series, float] = defaultdict(float, _of_publishing(state.counts))
+        self._counts: defaultdict[Series, float] = defaultdict(float, state.counts)
         self._saved = state
         self._saved_at = time.monotonic()
         self._has_dead_letters = False
@@ -73,29 +72,20 @@ class Relay:
         return {path: journal.progress() for path, journal in self._journals.items()}
 
     def saved_counts(self) -> Mapping[Series, float]:
-        """Return the counters as the checkpoint has them."""
+        """Return the counters of publishing as the checkpoint has them."""
         return self._saved.counts
-
-    def count(self) -> None:
-        """Count all that there is, before anybody asks for the counters."""
-        self._counting.catch_up()
-        self._save(max_attempts=1)
 
     def run(self, once: bool = False) -> bool:
         """Publish for ever, or once all that there is.
 
         :returns: with ``once``: whether everything is published.
         """
-        if not once:
-            self._counting.start()
         try:
             self._poll(once)
         except GiveUp as error:
             LOG.error("given up: %s", error)
             return False
         finally:
-            if once:
-                self._counting.catch_up()
             self._save(max_attempts=1)
         has_errors = self.last_error or any(journal.last_error for journal in self._journals.values())
         return not has_errors and not self._has_dead_letters
@@ -121,7 +111,6 @@ class Relay:
             return
         if line.record is None:
             LOG.warning("%s: a torn line of %d bytes; its writer died", journal.path, len(line.raw))
-            self._counts[counters.TORN.series(journal=journal.path)] += 1
         else:
             journal.pending_since = read_time(line.record) or time.time()
             self._publish(journal, line.record, line.raw, once)
@@ -149,6 +138,10 @@ class Relay:
         except Exception as error:
             raise GiveUp(f"{type(error).__name__}: {error}") from error
         else:
+            self._note_published(journal)
+
+    def _note_published(self, journal: FollowedJournal) -> None:
+        if self._settings.transport_url:  # without a bus nothing was published
             self._counts[counters.PUBLISHED.series(journal=journal.path)] += 1
 
     def _note_retry(self, retry_state: RetryCallState) -> None:
@@ -184,8 +177,7 @@ class Relay:
         positions = dict(self._saved.positions)
         for path, journal in self._journals.items():
             positions[path] = journal.published
-        counted, counts = self._counting.read()
-        state = State(positions, {**counts, **self._counts}, counted)
+        state = State(positions, dict(self._counts))
         if state != self._saved:
             path = self._settings.checkpoint
             if self._write(lambda: self._checkpoint.write(state), f"the checkpoint {path}", max_attempts):
@@ -214,15 +206,6 @@ class Relay:
             return False
         self.last_error = ""
         return True
-
-
-def _of_records(counts: Mapping[Series, float]) -> dict[Series, float]:
-    """Return the counters of records; the others are of the relay's own work."""
-    return {series: count for series, count in counts.items() if not series.metric.startswith("relay_")}
-
-
-def _of_publishing(counts: Mapping[Series, float]) -> dict[Series, float]:
-    return {series: count for series, count in counts.items() if series.metric.startswith("relay_")}
 
 
 def stop_on_signals() -> None:

@@ -66,7 +66,8 @@ the journal.
         "checkpoint",
         default="/var/lib/imagefilter/relay.json",
         help="""
-The file that keeps what the bus has confirmed, and the counters. Its directory must exist and be writable.
+The file that keeps what the bus has confirmed. The file beside it with ``.counted`` behind its name keeps what was
+counted. Their directory must exist and be writable.
 """,
     ),
     cfg.StrOpt(
@@ -117,6 +118,11 @@ class Settings(NamedTuple):
     listen_port: int
     max_lag: int
     config_file: str | None
+
+    @property
+    def counted_file(self) -> str:
+        """The file that keeps what was counted: beside the checkpoint, and written apart from it."""
+        return f"{self.checkpoint}.counted"
 
 
 def load(config_file: str | None, journals: Sequence[str] = (), dry_run: bool = False) -> Settings:

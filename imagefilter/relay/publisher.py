@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import IO, Any, Protocol
 
-from imagefilter.journal.follower import Follower, Line, follow
+from imagefilter.journal.follow import follow
+from imagefilter.journal.follower import Follower, Line
 from imagefilter.journal.record import CONFIGURE, is_configuration, read_content
 from imagefilter.relay import checkpoint
 from imagefilter.relay.counters import VERDICTS, read_action

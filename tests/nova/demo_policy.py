@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Callable
 
 from imagefilter.cli.audit_follow import sentence
-from imagefilter.journal.follower import Follower, follow
+from imagefilter.journal.follow import follow
+from imagefilter.journal.follower import Follower
 from imagefilter.policy.config import ConfigError
 from imagefilter.rules.table import load_policy
 

@@ -87,6 +87,7 @@ class Folder:
         self.log.touch()
         self.config = path / "imagefilter.conf"
         self.checkpoint = Path(options.pop("checkpoint", path / "relay.json"))
+        self.counted = Path(f"{self.checkpoint}.counted")
         self.dead_letters = path / "dead-letters.jsonl"
         self.set(url, **options)
 

@@ -23,7 +23,8 @@ from typing import Any, Callable
 import pytest
 
 from imagefilter.journal.files import MAX_LINE_BYTES
-from imagefilter.journal.follower import Follower, Line, follow
+from imagefilter.journal.follow import follow
+from imagefilter.journal.follower import Follower, Line
 from imagefilter.journal.position import Position
 from imagefilter.journal.writer import append
 from tests.unit.fakes import FORK

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from imagefilter.relay import checkpoint, options
 from imagefilter.relay.checkpoint import Checkpoint
+from imagefilter.relay.counted_file import CountedFile
 from imagefilter.relay.counters import Series
+from imagefilter.relay.counting import Counting
 from tests.relay.fakes import Folder
 
 #: No records of imagefilter.
@@ -54,5 +58,22 @@ def run_once(folder: Folder, publisher: FakePublisher) -> tuple[bool, Any]:
 
 
 def read_counts(folder: Folder) -> Mapping[Series, float]:
-    """Return the counters in the checkpoint."""
+    """Return the counters of publishing in the checkpoint."""
     return checkpoint.read(str(folder.checkpoint)).counts
+
+
+@contextlib.contextmanager
+def counting_of(*journals: Path) -> Iterator[Counting]:
+    """Count journals, of which the first one's folder keeps the counts."""
+    file = CountedFile(f"{journals[0].parent}/counted.json")
+    try:
+        yield Counting([str(journal) for journal in journals], file, file.read())
+    finally:
+        file.close()
+
+
+def count_once(*journals: Path) -> Mapping[Series, float]:
+    """Count what there is, as a new process does; return the counters of the first journal."""
+    with counting_of(*journals) as counting:
+        counting.count_once()
+        return counting.counts()[str(journals[0])]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import pytest
 
 from imagefilter.relay.counters import (
-    COUNTERS,
     IMAGES,
     LOCK_SECONDS,
     LOOKUP_SECONDS,
+    OF_PUBLISHING,
+    OF_RECORDS,
     REQUESTS,
     SECONDS,
     UNRECORDED,
     count,
-    initial_series,
+    initial_publishing,
+    initial_records,
     read_action,
     sum_of,
 )
@@ -74,12 +76,14 @@ def test_actions_are_those_of_the_filter() -> None:
 
 def test_every_rule_has_counters_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "RULES", (*table.RULES, table.RULES[-1]._replace(name="added")))
-    series = initial_series(["/j"])
+    series = initial_records()
     for rule in table.rule_names():
         assert REQUESTS.series(action="unknown", verdict="deny", rule=rule, mode="enforce") in series
         assert REQUESTS.series(action="shelve", verdict="would_deny", rule=rule, mode="warn") in series
     assert len(series) == len(set(series))
-    assert {counter.metric for counter in series} == {metric.name for metric in COUNTERS}
+    assert {counter.metric for counter in series} == {metric.name for metric in OF_RECORDS}
+    publishing = initial_publishing(["/j"])
+    assert {counter.metric for counter in publishing} == {metric.name for metric in OF_PUBLISHING}
 
 
 def test_counts_the_time_in_lock_and_lookup() -> None:

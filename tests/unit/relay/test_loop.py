@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
-import time
 import types
 from pathlib import Path
 from typing import Any
@@ -16,14 +14,11 @@ pytest.importorskip("tenacity", reason="no tenacity in this virtualenv")
 
 from imagefilter.journal.position import Position
 from imagefilter.relay import counters, loop
-from imagefilter.relay.checkpoint import Checkpoint, State
+from imagefilter.relay.checkpoint import State
 from imagefilter.relay.progress import Progress
 from imagefilter.relay.publisher import Refused
 from tests.relay.fakes import NO_BUS, Folder, record, write
 from tests.unit.relay.fakes import FakePublisher, load_settings, read_counts, run_once
-from tests.waiting import wait_until
-
-ALLOWED = counters.REQUESTS.series(action="createImage", verdict="allow", rule="", mode="enforce")
 
 
 @pytest.fixture(autouse=True)
@@ -112,18 +107,18 @@ def test_publishes_nothing_more_while_the_dead_letters_can_not_be_written(
     assert len(publisher.published) == 1
 
 
-def test_counts_torn_lines_once(folder: Folder) -> None:
-    torn = counters.TORN.series(journal=str(folder.journal))
+def test_leaves_an_unfinished_line_for_later(folder: Folder, caplog: pytest.LogCaptureFixture) -> None:
     write(folder.journal, record(1))
     with open(folder.journal, "ab") as file:
         file.write(b'{"torn')
     for _ in range(2):
-        assert run_once(folder, FakePublisher())[0], "it may be finished yet"
-        assert torn not in read_counts(folder)
+        assert run_once(folder, FakePublisher())[0]
+        assert "the last line is unfinished: it is left for later" in caplog.text
+        assert "torn line" not in caplog.text
     write(folder.journal, record(2))
     run_once(folder, publisher := FakePublisher())
     assert len(publisher.published) == 1
-    assert read_counts(folder)[torn] == 1
+    assert "a torn line of 6 bytes; its writer died" in caplog.text
 
 
 # --- several journals
@@ -176,6 +171,7 @@ def test_keeps_the_place_of_a_journal_that_is_not_followed_now(folder: Folder, t
 
 def test_counters_never_go_back_and_count_no_record_twice(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prometheus takes a counter that is less than before for one that began at zero again."""
+    published = counters.PUBLISHED.series(journal=str(folder.journal))
     write(folder.journal, *[record(number) for number in range(10)])
     with monkeypatch.context() as patch:
         patch.setattr(loop.Relay, "_save", lambda relay, **arguments: None)
@@ -185,35 +181,17 @@ def test_counters_never_go_back_and_count_no_record_twice(folder: Folder, monkey
             assert len(publisher.published) == 10
             assert relay.saved_counts() == {}, "only what is in the checkpoint is exposed"
     _, relay = run_once(folder, FakePublisher())
-    assert relay.saved_counts()[ALLOWED] == 10
+    assert relay.saved_counts()[published] == 10
     write(folder.journal, record(10))
     _, relay = run_once(folder, FakePublisher())
-    assert relay.saved_counts()[ALLOWED] == 11
+    assert relay.saved_counts()[published] == 11
 
 
-def test_counting_goes_on_while_the_bus_is_down(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise a night arrives in one scrape when it is back, and looks like a surge."""
-    write(folder.journal, *[record(number) for number in range(5)])
-    publisher = FakePublisher()
-    publisher.publish = lambda record: time.sleep(60)  # type: ignore[method-assign]
-    relay = loop.Relay(load_settings(folder), State({}, {}, {}), publisher, Checkpoint(str(folder.checkpoint)))
-    relay.count()
-    assert relay.saved_counts()[ALLOWED] == 5, "all that there is, before anybody asks"
-    threading.Thread(target=relay.run, daemon=True).start()
-    write(folder.journal, record(5))
-    wait_until(lambda: relay._counting.read()[1][ALLOWED] == 6)
-    assert publisher.published == []
-
-
-def test_a_checkpoint_of_an_older_relay_counts_on_from_what_it_published(folder: Folder) -> None:
-    write(folder.journal, *[record(number) for number in range(3)])
-    run_once(folder, FakePublisher())
-    document = json.loads(folder.checkpoint.read_text())
-    del document["counted"]
-    folder.checkpoint.write_text(json.dumps(document))
-    write(folder.journal, record(3))
-    _, relay = run_once(folder, FakePublisher())
-    assert relay.saved_counts()[ALLOWED] == 4
+def test_without_a_bus_nothing_counts_as_published(folder: Folder) -> None:
+    folder.set("", listen_port=1)
+    write(folder.journal, record(1))
+    assert run_once(folder, FakePublisher())[0]
+    assert read_counts(folder) == {}
 
 
 def test_a_backlog_always_has_a_lag(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +213,7 @@ def test_a_backlog_always_has_a_lag(folder: Folder, monkeypatch: pytest.MonkeyPa
 
 def new_relay(folder: Folder, publisher: FakePublisher) -> loop.Relay:
     """Return a relay without a checkpoint."""
-    return loop.Relay(load_settings(folder), State({}, {}, {}), publisher, None)  # type: ignore[arg-type]
+    return loop.Relay(load_settings(folder), State({}, {}), publisher, None)  # type: ignore[arg-type]
 
 
 def test_the_lag_is_the_age_of_what_is_pending(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imagefilter.relay.counters import COUNTERS
+from imagefilter.relay.counters import OF_PUBLISHING, OF_RECORDS
 from tests.paths import DOCS, ETC, ROOT
 
 ALERTS = (ETC / "prometheus-rules.yml").read_text()
@@ -20,7 +20,7 @@ SYSTEMD_ANALYZE = shutil.which("systemd-analyze")
 def test_every_alert_is_tested() -> None:
     alerts = set(re.findall(r"- alert: (\w+)", ALERTS))
     text = "".join(path.read_text() for path in (ROOT / "tests" / "relay").glob("rules_*test.yml"))
-    assert len(alerts) == 10
+    assert len(alerts) == 11
     for alert in alerts:
         assert re.search(rf"alertname: {alert}\n +exp_alerts:\n", text), f"{alert} never fires in a test"
         assert re.search(rf"alertname: {alert}\n +exp_alerts: \[\]", text), f"{alert} is never quiet in a test"
@@ -30,7 +30,7 @@ def test_every_metric_is_on_the_page_and_queries_ask_for_no_other() -> None:
     page = (DOCS / "relay.md").read_text()
     dashboard = (ETC / "grafana-dashboard.json").read_text()
     known = set(re.findall(r"`(imagefilter_\w+)[{`]", page))
-    assert {f"imagefilter_{metric.name}_total" for metric in COUNTERS} <= known
+    assert {f"imagefilter_{metric.name}_total" for metric in (*OF_RECORDS, *OF_PUBLISHING)} <= known
     queries = ALERTS
     for panel in json.loads(dashboard)["panels"]:
         for target in panel["targets"]:
