@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 
+from imagefilter.cli._output import describe_missing
+
 
 def main() -> int:
     """Run the program ``imagefilter``."""
@@ -16,5 +18,5 @@ def main() -> int:
 
         return app.main()
     except ImportError as error:
-        sys.stderr.write(f"imagefilter: a library is missing: {error}. In a clone of it: pip install '.[tools]'\n")
+        sys.stderr.write(f"error: {describe_missing(error, 'tools')}\n")
         return 2

@@ -10,6 +10,8 @@ from cliff.command import Command
 from cliff.lister import Lister
 from stevedore import NamedExtensionManager
 
+from imagefilter.cli._numbers import parse_int
+
 SAFE_FORMATS = ("csv", "json", "table", "value", "yaml")
 
 
@@ -34,6 +36,7 @@ class SafeFormats(OwnCommand):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.register("type", int, parse_int)  # of cliff's --max-width
         columns = os.environ.get("COLUMNS", "")
         if columns.isdecimal():  # otherwise cliff asks the terminal, if there is one
             parser.set_defaults(max_width=int(columns))

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, NamedTuple
 
-from imagefilter.cli._output import fail
+from imagefilter.cli._output import describe_missing, fail
 from imagefilter.housekeeping.cloud import AskFailed, Cloud
 
 _SECONDS = 2.0  # between two lines of progress
@@ -40,7 +40,7 @@ def log_in(args: argparse.Namespace) -> Login:
 
         from imagefilter.housekeeping.openstack import connect  # noqa: PLC0415
     except ImportError as error:
-        fail(f"this command needs a library: {error}. In a clone of imagefilter: pip install '.[housekeeping]'")
+        fail(describe_missing(error, "housekeeping"))
     names = {}
     if args.os_region_name:
         names["region_name"] = args.os_region_name

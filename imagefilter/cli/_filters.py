@@ -9,6 +9,7 @@ import zoneinfo
 from collections.abc import Mapping
 from typing import Any
 
+from imagefilter.cli._output import fail
 from imagefilter.journal.record import is_configuration, label, read_content
 from imagefilter.request.action import ACTIONS
 from imagefilter.rules import table
@@ -105,6 +106,8 @@ class Filters:
                 self._texts[name] = text
         self._image: str = args.image or ""
         self._image_id: str = getattr(args, "image_id", None) or ""
+        if self.since and self.until and self.since >= self.until:
+            fail("--since is not before --until: no request can be between them")
 
     @property
     def choose_all(self) -> bool:
@@ -135,7 +138,7 @@ class Filters:
     def match(self, record: dict[str, Any]) -> bool:
         """Return whether a record is a verdict on one of the requests."""
         try:
-            columns = _read_columns(record)
+            columns = read_columns(record)
         except (KeyError, TypeError, AttributeError, ValueError):  # not a record of imagefilter
             return False
         if columns["type"] != "control" or is_configuration(record) or columns["time"] < self.since:
@@ -157,7 +160,7 @@ def _has_text(columns: Mapping[str, Any], option: str, text: str) -> bool:
     return any(columns[column] == text for column in _COLUMNS[option])
 
 
-def _read_columns(record: dict[str, Any]) -> dict[str, Any]:
+def read_columns(record: dict[str, Any]) -> dict[str, Any]:
     """Return the values of a record that the options are compared with, by column."""
     content = read_content(record)
     initiator = record["initiator"]

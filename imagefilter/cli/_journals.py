@@ -12,6 +12,7 @@ from typing import Callable, TypeVar
 from imagefilter.cli._filters import Filters
 from imagefilter.cli._options import find_journals
 from imagefilter.cli._output import fail, printable
+from imagefilter.cli._same_names import SameNames
 from imagefilter.journal.files import Files
 from imagefilter.journal.history import History
 from imagefilter.journal.left_out import find_bad_lines, find_broken_gzip, find_unread_files
@@ -81,12 +82,19 @@ def find_files(args: argparse.Namespace, left_out: LeftOut) -> Journals:
 def load_history(args: argparse.Namespace, columns: Iterable[str], left_out: LeftOut) -> History:
     """Load the requests that the filter options choose; end the program with exit status 2 if that fails."""
 
+    names = SameNames(args)
+
     def load(journals: Journals) -> History:
         history = History(flatten(journals))
-        left_out.add_lines(history.load(columns, *Filters(args).condition()))
+        left_out.add_lines(history.load([*columns, *names.columns], *Filters(args).condition()))
         return history
 
-    return read(find_files(args, left_out), left_out, load)
+    history = read(find_files(args, left_out), left_out, load)
+    if names.columns:
+        for values in history.rows(f"SELECT DISTINCT {', '.join(names.columns)} FROM requests"):
+            names.add(dict(zip(names.columns, values)))
+    names.warn()
+    return history
 
 
 def read(journals: Journals, left_out: LeftOut, function: Callable[[Journals], Result]) -> Result:

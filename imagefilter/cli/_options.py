@@ -7,6 +7,7 @@ import os
 import sys
 from typing import NamedTuple
 
+from imagefilter.cli._numbers import parse_count, parse_quota
 from imagefilter.cli._output import fail
 from imagefilter.policy.config import ConfigError
 from imagefilter.policy.policy import Policy
@@ -43,7 +44,7 @@ def add_quota(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quota",
         metavar="N",
-        type=int,
+        type=parse_quota,
         default=128,
         help="the compute API's quota of metadata items, used if metadata_items_source is compute (default: 128)",
     )
@@ -52,13 +53,7 @@ def add_quota(parser: argparse.ArgumentParser) -> None:
 def add_limit(parser: argparse.ArgumentParser, default: int = 50) -> None:
     """Add ``--limit``."""
     help_text = f"list the newest N (default: {default}); 0 lists all"
-    parser.add_argument("--limit", metavar="N", type=_parse_limit, default=default, help=help_text)
-
-
-def _parse_limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of rows; 0 lists all")
-    return int(text)
+    parser.add_argument("--limit", metavar="N", type=parse_count, default=default, help=help_text)
 
 
 class FixedLookups(NamedTuple):

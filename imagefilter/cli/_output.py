@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
+from imagefilter.cli.distribution import DISTRIBUTION
+
 # What a formula may begin with, also in full width; a tab or a carriage return is printed as \\t, \\r.
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
@@ -15,6 +17,14 @@ def fail(reason: str) -> NoReturn:
     """End the program with exit status 2."""
     sys.stderr.write(f"error: {reason}\n")
     raise SystemExit(2)
+
+
+def describe_missing(error: ImportError, extra: str) -> str:
+    """Return which library is missing, and the command that installs it, from a clone and from a wheel alike.
+
+    :param extra: of this distribution.
+    """
+    return f"a library is missing ({error}): pip install '{DISTRIBUTION}[{extra}]'"
 
 
 def printable(value: Any) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from imagefilter.cli._filters import Filters
+from imagefilter.cli._filters import Filters, read_columns
+from imagefilter.cli._same_names import SameNames
 from imagefilter.journal.record import is_configuration, read_content
 
 # Of a process that was killed the outcome never comes.
@@ -15,11 +16,13 @@ _MAX_WAITING = 10_000
 class Selection:
     """The records of the requests that the filter options choose.
 
+    :param names: gets each chosen verdict.
     :param waiting: the ids of chosen verdicts whose outcome is to come.
     """
 
-    def __init__(self, filters: Filters, waiting: Iterable[str] = ()) -> None:
+    def __init__(self, filters: Filters, names: SameNames, waiting: Iterable[str] = ()) -> None:
         self._filters = filters
+        self._names = names
         self._waiting = dict.fromkeys(waiting)  # in this order
 
     def waiting(self) -> Sequence[str]:
@@ -38,6 +41,7 @@ class Selection:
             return was_waiting
         if not self._filters.match(record):
             return False
+        self._names.add(read_columns(record))
         if content["verdict"] != "deny":  # a refused request has no outcome
             self._wait_for(record["id"])
         return True

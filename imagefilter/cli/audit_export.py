@@ -13,6 +13,7 @@ from imagefilter.cli._filters import Filters, add_filters
 from imagefilter.cli._journals import LeftOut
 from imagefilter.cli._options import add_config, add_journal, find_journals
 from imagefilter.cli._output import fail
+from imagefilter.cli._same_names import SameNames
 from imagefilter.cli._selection import Selection
 from imagefilter.export.checkpoint import Checkpoint, State, begin
 from imagefilter.export.loop import Exporter, OutputError, Source
@@ -107,7 +108,8 @@ def _export(args: argparse.Namespace, left_out: LeftOut, state: State, checkpoin
     for path in journals:
         _warn_of_broken_files(path, state, left_out)
     filters = Filters(args)
-    selection = Selection(filters, state.waiting)
+    names = SameNames(args)
+    selection = Selection(filters, names, state.waiting)
     includes = selection.includes
     if filters.choose_all:
         includes = _include_all
@@ -124,6 +126,7 @@ def _export(args: argparse.Namespace, left_out: LeftOut, state: State, checkpoin
         exporter.run()
     finally:
         output.close()
+    names.warn()
     return exporter.count
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 from typing import Any
 
@@ -12,7 +13,8 @@ from imagefilter.cli._base import OwnCommand
 from imagefilter.cli._filters import Filters, add_filters
 from imagefilter.cli._journals import LeftOut
 from imagefilter.cli._options import add_config, add_journal, find_journals
-from imagefilter.cli._output import printable
+from imagefilter.cli._output import fail, printable
+from imagefilter.cli._same_names import SameNames
 from imagefilter.cli._selection import Selection
 from imagefilter.journal.files import Files
 from imagefilter.journal.follow import follow
@@ -41,14 +43,18 @@ class AuditFollow(OwnCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         left_out = LeftOut()
-        followers = [Follower(path) for path in find_journals(parsed_args)]
+        journals = find_journals(parsed_args)
+        for path in journals:
+            _check_journal(path)
+        followers = [Follower(path) for path in journals]
         for follower in followers:
             if parsed_args.all:
                 left_out.add_unread_files(follower.path, [file.path for file in Files(follower.path).all()])
             else:
                 follower.skip()
         sys.stderr.write(f"following {', '.join(follower.path for follower in followers)}; Ctrl-C ends it\n")
-        selection = Selection(Filters(parsed_args))
+        names = SameNames(parsed_args)
+        selection = Selection(Filters(parsed_args), names)
         with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
             for item in follow(followers, _INTERVAL):
                 if item is None:
@@ -56,6 +62,7 @@ class AuditFollow(OwnCommand):
                     continue
                 follower, line = item
                 reason = self._print(line, selection, parsed_args.json)
+                names.warn()
                 if reason:
                     left_out.add_line(follower.path, follower.path, reason)
         return left_out.finish()
@@ -73,6 +80,19 @@ class AuditFollow(OwnCommand):
                 return "not a record: its fields are of other types"
         self.app.stdout.write(text + "\n")
         return None
+
+
+def _check_journal(path: str) -> None:
+    """End the program with exit status 2 if no record can come: the journal itself need not exist yet."""
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        fail(f"the journal {path} can't be followed: there is no folder {folder}")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        fail(f"the journal {path} can't be followed: the folder {folder} can't be read")
+    if os.path.exists(path) and not os.path.isfile(path):
+        fail(f"the journal {path} can't be followed: it is not a regular file")
+    if os.path.exists(path) and not os.access(path, os.R_OK):
+        fail(f"the journal {path} can't be followed: it can't be read")
 
 
 def sentence(record: dict[str, Any]) -> str:

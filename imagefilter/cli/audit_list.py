@@ -11,6 +11,7 @@ from imagefilter.cli._base import StatusLister
 from imagefilter.cli._filters import Filters, add_filters
 from imagefilter.cli._options import add_config, add_journal, add_limit
 from imagefilter.cli._output import printable_rows
+from imagefilter.cli._same_names import SameNames
 from imagefilter.journal.tail import Query, read_newest
 
 # Titles and SQL.
@@ -42,6 +43,7 @@ _LOADED = (
     "action",
     "project_id",
     "project_label",
+    "trustee_id",
     "user_id",
     "user_label",
     "server_id",
@@ -72,15 +74,19 @@ class AuditList(StatusLister):
         columns = dict(_COLUMNS)
         if parsed_args.long:
             columns.update(_LONG_COLUMNS)
-        query = _build_query(parsed_args, list(columns.values()))
+        names = SameNames(parsed_args)
+        query = _build_query(parsed_args, [*columns.values(), *names.columns])
         left_out = _journals.LeftOut()
         files = _journals.find_files(parsed_args, left_out)
         newest = _journals.read(files, left_out, lambda journals: read_newest(journals, query))
         left_out.add_lines(newest.torn)
         if newest.has_more:
             sys.stderr.write(f"listed the newest {len(newest.rows)}; there are more (--limit 0 lists all)\n")
+        for row in newest.rows:
+            names.add(dict(zip(names.columns, row[len(columns) :])))
+        names.warn()
         self.status = left_out.finish()
-        return tuple(columns), printable_rows(newest.rows, parsed_args)
+        return tuple(columns), printable_rows([row[: len(columns)] for row in newest.rows], parsed_args)
 
 
 def _build_query(args: argparse.Namespace, select: list[str]) -> Query:

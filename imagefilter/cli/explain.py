@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imagefilter.cli._base import StatusLister
+from imagefilter.cli._numbers import parse_count
 from imagefilter.cli._options import FixedLookups, add_config, add_quota, load_config
 from imagefilter.cli._output import fail, printable, printable_rows
 from imagefilter.fault import Fault
@@ -89,9 +90,9 @@ def _parse_usage(text: str) -> Usage:
     counts = {}
     for part in text.split(","):
         name, _, number = part.strip().partition("=")
-        if name not in Usage._fields or not (number.isascii() and number.isdecimal()):
+        if name not in Usage._fields:
             raise argparse.ArgumentTypeError(f"'{part}' is not one of server=N, project=N, in_progress=N")
-        counts[name] = int(number)
+        counts[name] = parse_count(number)
     return Usage(0, 0, 0)._replace(**counts)
 
 

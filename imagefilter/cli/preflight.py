@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from imagefilter.cli import pastechain, pipelines
+from imagefilter.cli._output import describe_missing
 from imagefilter.cli.authtoken_warnings import find_cache_warnings
 from imagefilter.cli.distribution import find_wrong_eggs
 from imagefilter.cli.nova_warnings import find_nova_warnings
@@ -125,7 +126,7 @@ def _check_section(path: str, section: Section, is_gateway: bool) -> tuple[str, 
     except configparser.InterpolationError as error:  # its own message contains the value, which may be a password
         return "", [f"error: {error.option} in {location} can't be read: a % must be written as %%"]
     except ImportError as error:
-        return "", [f"error: {location}: a library is missing: {error}. In a clone: pip install '.[gateway,tools]'"]
+        return "", [f"error: {location}: {describe_missing(error, 'gateway,tools')}"]
     except (LookupError, ValueError, configparser.Error) as error:
         return "", [f"error: {location}: {' '.join(str(error).split())}"]
     options = filter_options.OPTIONS

@@ -12,6 +12,7 @@ from typing import Any
 from imagefilter.cli._base import StatusLister
 from imagefilter.cli._clouds import Login, ProgressMeter, add_cloud, log_in
 from imagefilter.cli._durations import parse_duration
+from imagefilter.cli._numbers import parse_count
 from imagefilter.cli._output import fail, printable, printable_rows
 from imagefilter.housekeeping.cloud import AskFailed
 from imagefilter.housekeeping.decision import Kind, Terms
@@ -47,7 +48,7 @@ class Reap(StatusLister):
         help_text = "also delete the volume snapshots that a deleted image consists of"
         parser.add_argument("--with-volume-snapshots", action="store_true", help=help_text)
         help_text = "lock_lease of the filter's config: so long after its stamp an image may be made (default: 300)"
-        parser.add_argument("--lock-lease", metavar="SECONDS", type=int, default=300, help=help_text)
+        parser.add_argument("--lock-lease", metavar="SECONDS", type=parse_count, default=300, help=help_text)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from cliff.command import Command
 
+from imagefilter.cli._output import describe_missing
 from imagefilter.policy.config import ConfigError
 from imagefilter.policy.options import RELAY_GROUP
 from imagefilter.relay import checkpoint
@@ -58,7 +59,7 @@ class Relay(Command):
         except ConfigError as error:
             self._fail(*error.errors)
         except ImportError as error:
-            self._fail(f"the relay needs a library: {error}. In a clone of imagefilter: pip install '.[relay]'")
+            self._fail(describe_missing(error, "relay"))
         except (OSError, ValueError) as error:
             self._fail(str(error))
         return 2

@@ -12,6 +12,7 @@ from imagefilter.cli._base import StatusLister
 from imagefilter.cli._clouds import Login, ProgressMeter, add_cloud, log_in
 from imagefilter.cli._durations import parse_duration
 from imagefilter.cli._limits import LimitSource, refusals
+from imagefilter.cli._numbers import parse_count
 from imagefilter.cli._options import add_config
 from imagefilter.cli._output import fail, printable_rows
 from imagefilter.housekeeping.census import Census, Count, take_census
@@ -37,7 +38,7 @@ class Usage(StatusLister):
         add_config(parser)
         parser.add_argument("--by", choices=("project", "server"), default="project", help="default: project")
         help_text = "try this limit per project, or per server with --by server, instead of those of --config"
-        parser.add_argument("--limit", metavar="N", type=_parse_limit, help=help_text)
+        parser.add_argument("--limit", metavar="N", type=parse_count, help=help_text)
         parser.add_argument("--refused", action="store_true", help="list only who would be refused")
         parser.add_argument("--project", metavar="ID", help="list this project only")
         help_text = "how long an orphan has waited: 90m, 24h, 7d, 2w (default: 24h)"
@@ -60,12 +61,6 @@ class Usage(StatusLister):
         chosen = [row for row in rows if _is_chosen(row, parsed_args)]
         chosen.sort(key=lambda row: (-row[3], row[0], row[2]))
         return columns, printable_rows(chosen, parsed_args, "images of servers")
-
-
-def _parse_limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number")
-    return int(text)
 
 
 def _is_chosen(row: tuple[Any, ...], args: argparse.Namespace) -> bool:

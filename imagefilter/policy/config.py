@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import configparser
 import difflib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -73,12 +74,19 @@ def convert(given: Mapping[str, RawOption], options: Sequence[cfg.Opt], errors: 
         option = by_name[name]
         if raw.text.strip():
             try:
-                values[name] = option.type(raw.text)
+                values[name] = _require_finite(option.type(raw.text))
             except ValueError as error:
                 errors.append(f"{raw.name} = {_printable(option, raw)} in {raw.location}: {_reason(error)}")
         elif isinstance(option, cfg.ListOpt):
             values[name] = []
     return values
+
+
+def _require_finite(value: Any) -> Any:
+    """Return a value; oslo.config takes nan for a number between any two limits, and nothing is later than inf."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("not a finite number")
+    return value
 
 
 def names_of(options: Iterable[cfg.Opt]) -> dict[str, cfg.Opt]:

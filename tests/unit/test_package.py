@@ -107,7 +107,7 @@ def test_it_installs_into_an_empty_virtualenv(dist: Path, pattern: str, tmp_path
     virtualenv.install(str(archive))
     for group in ("console_scripts", "oslo", "paste"):
         assert virtualenv.run("python", "-c", LOAD_ENTRY_POINTS, group).strip() == str(ENTRY_POINTS)
-    assert "pip install '.[tools]'" in virtualenv.run("imagefilter", "--help", status=2)
+    assert "pip install 'nova-imagefilter[tools]'" in virtualenv.run("imagefilter", "--help", status=2)
     virtualenv.install(f"{archive}[tools]")
     virtualenv.run("python", "-c", LOAD_ENTRY_POINTS, "imagefilter.cli")
     assert "check pipeline" in virtualenv.run("imagefilter", "--help")

@@ -99,5 +99,5 @@ def test_other_commands_do_not_need_the_libraries(config: Path, tmp_path: Path) 
 def test_a_command_says_how_to_install_its_libraries() -> None:
     process = run_without_libraries("audit", "list")
     assert process.returncode == 2
-    assert "pip install '.[tools]'" in process.stderr
+    assert "pip install 'nova-imagefilter[tools]'" in process.stderr
     assert "Traceback" not in process.stderr

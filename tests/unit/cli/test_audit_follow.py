@@ -82,6 +82,17 @@ def test_begins_at_the_end_and_filters(writer: Writer, ids: dict[str, str], foll
 
 
 @pytest.mark.slow
+def test_a_name_of_two_is_a_warning(writer: Writer, follow: Any) -> None:
+    """As soon as the second of them asks."""
+    process = follow("--user", "admin")
+    writer.post(image("good"), user="admin")
+    writer.post(image("good"), user="other", HTTP_X_USER_NAME="admin")
+    read_lines(process, 4)
+    warning = process.stderr.readline()
+    assert warning == "warning: --user admin is 2 users: admin (admin-id), admin (other-id); choose one by its id\n"
+
+
+@pytest.mark.slow
 def test_says_what_it_left_out(writer: Writer, follow: Any) -> None:
     writer.path.write_text('{"id": \n{"id": "x"}\n{"id": "y", "attachments": []}\n')
     writer.path.with_name("audit-2026-W48.jsonl").write_text("{}\n")

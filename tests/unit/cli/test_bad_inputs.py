@@ -195,6 +195,77 @@ def test_options_of_audit_list(options: str, tmp_path: Path, run: Any) -> None:
     assert options.rsplit(maxsplit=1)[-1].strip("-") in result.err
 
 
+VALUES = [
+    ("audit list --limit -1", "'-1' is not a whole number from 0 to 999999999"),
+    ("audit list --limit nan", "'nan' is not a whole number from 0 to 999999999"),
+    ("audit list --limit 1e3", "'1e3' is not a whole number from 0 to 999999999"),
+    ("audit list --limit 9999999999", "'9999999999' is not a whole number"),
+    ("audit list --limit ٣", "is not a whole number"),
+    ("audit list --max-width wide", "'wide' is not a whole number"),
+    ("audit list --since=-1h", "'-1h' is not a time"),
+    ("audit list --since nan", "'nan' is not a time"),
+    ("audit list --since 999999w", "'999999w' is not a time"),
+    ("audit list --since 2026-02-30", "'2026-02-30' is not a time"),
+    ("audit list --since 2026-01-02T25:00", "'2026-01-02T25:00' is not a time"),
+    ("audit list --since 1h --until 2h", "--since is not before --until"),
+    ("audit list --since 2026-01-02 --until 2026-01-02", "--since is not before --until"),
+    ("audit replay --config {config} --quota many", "'many' is not a whole number from 0 to 999999999, or -1"),
+    ("audit replay --config {config} --quota -2", "'-2' is not a whole number from 0 to 999999999, or -1"),
+    ("explain --quota inf {config}", "'inf' is not a whole number from 0 to 999999999, or -1"),
+    ("explain --usage server=-1 {config}", "'-1' is not a whole number from 0 to 999999999"),
+    ("explain --usage server {config}", "'' is not a whole number from 0 to 999999999"),
+    ("explain --usage servers=1 {config}", "'servers=1' is not one of server=N, project=N, in_progress=N"),
+    ("usage --limit -1", "'-1' is not a whole number from 0 to 999999999"),
+    ("usage --older inf", "'inf' is not a duration: try 90m"),
+    ("reap --older 5", "'5' is not a duration: try 90m"),
+    ("reap --older 30m", "a host may take an hour to begin: name a longer time"),
+    ("reap --lock-lease -5", "'-5' is not a whole number from 0 to 999999999"),
+    ("reap --lock-lease nan", "'nan' is not a whole number from 0 to 999999999"),
+]
+
+
+@pytest.mark.parametrize(("command", "reason"), VALUES)
+def test_a_value_that_is_none(command: str, reason: str, check: Any) -> None:
+    """In words of our own: argparse would name a type of Python."""
+    words = command
+    if command.startswith("audit"):
+        words += " --journal {config}"
+    result = check(words, missing)
+    assert result.status == 2
+    [error] = [line for line in result.err.splitlines() if "error: " in line]
+    assert reason in error
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "NaN", "1e999"])
+@pytest.mark.parametrize("option", ["lock_wait", "api_timeout"])
+def test_a_number_of_seconds_is_finite(option: str, text: str, config: Path, run: Any) -> None:
+    config.write_text(f"[imagefilter]\n{option} = {text}\n")
+    result = run("check", "config", config)
+    assert result.status == 2
+    assert f"error: {option} = {text} in section [imagefilter] of {config}: " in result.err + result.out
+
+
+NOT_FOLLOWED = [
+    ("{bad}", directory, "it is not a regular file"),
+    ("{bad}", fifo, "it is not a regular file"),
+    ("/dev/null", missing, "it is not a regular file"),
+    ("{bad}/x", missing, "there is no folder"),
+    ("{bad}/x", binary, "there is no folder"),
+    ("{bad}/x", dangling_link, "there is no folder"),
+]
+
+
+@pytest.mark.parametrize(("journal", "make", "reason"), NOT_FOLLOWED)
+def test_a_journal_that_can_not_be_followed(
+    journal: str, make: Callable[[Path], None], reason: str, check: Any
+) -> None:
+    """No record would ever come, and nobody would learn why."""
+    result = check(f"audit follow --journal {journal}", make)
+    assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
+    assert result.err.startswith("error: the journal ")
+    assert f"can't be followed: {reason}" in result.err
+
+
 FUTURE = {"eventTime": "2999-01-01T00:00:00.000000+00:00"}
 PAST = {"eventTime": "0001-01-01T00:00:00.000000+00:00"}
 NO_TIME = {"eventTime": "soon"}

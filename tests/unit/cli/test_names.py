@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,6 +74,45 @@ def test_a_name_with_its_domain_chooses_one(two_admins: Writer, run: Any) -> Non
 
     assert find("admin@acme") == ["tenant"]
     assert find("admin") == ["cloud", "tenant"]
+
+
+SEARCHES = [
+    "audit list",
+    "audit list --limit 0 --long",
+    "audit summary",
+    "audit replay --config {folder}/imagefilter.conf",
+    "audit report --html {folder}/page.html",
+    "audit export --format cadf --output {folder}/out",
+]
+
+
+@pytest.fixture
+def namesakes(writer: Writer) -> Writer:
+    """A journal with an image of each of two users who are called admin."""
+    writer.post(image("cloud"), user="admin", **IN_DEFAULT)
+    writer.post(image("tenant"), user="other", HTTP_X_USER_NAME="admin", **IN_ACME)
+    return writer
+
+
+@pytest.mark.parametrize("command", SEARCHES)
+def test_a_name_of_two_is_a_warning(command: str, namesakes: Writer, config: Path, run: Any) -> None:
+    """It names both with their ids."""
+    words = command.format(folder=config.parent).split()
+    expected = "warning: --user admin is 2 users: admin (admin-id), admin@acme (other-id); choose one by its id\n"
+    assert expected in run(*words, "--journal", namesakes.path, "--user", "admin").err
+
+
+@pytest.mark.parametrize("text", ["admin@acme", "admin-id", "other-id", "nobody"])
+def test_a_name_of_one_and_an_id_are_no_warning(text: str, namesakes: Writer, run: Any) -> None:
+    assert "warning" not in run("audit", "list", "--journal", namesakes.path, "--user", text).err
+
+
+def test_a_projects_name_of_many_is_a_warning(writer: Writer, run: Any) -> None:
+    for number in range(7):
+        writer.post(image("good"), project=f"id-{number}", HTTP_X_PROJECT_NAME="demo")
+    result = run("audit", "summary", "--journal", writer.path, "--project", "demo")
+    assert result.err.startswith("warning: --project demo is 7 projects: demo (id-0), demo (id-1), ")
+    assert "demo (id-4), and 2 others; choose one by its id" in result.err
 
 
 def test_an_own_id_wins_over_ids_that_others_claim(writer: Writer, run: Any) -> None:

@@ -66,4 +66,4 @@ def test_dry_run_needs_no_library(folder: Folder) -> None:
     assert (done.returncode, done.stdout.count("\n")) == (0, 1), done.stderr
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "pip install '.[relay]'" in done.stderr
+    assert "pip install 'nova-imagefilter[relay]'" in done.stderr
