@@ -31,6 +31,8 @@ limit, and an exception becomes Nova's 500. Options are keys of the paste sectio
 * ``snapshots_in_progress`` (``-1``, *p*): how many of them may be unfinished at a time;
 * ``one_at_a_time`` (``false``, *p*): whether a server has one image action at a time;
 * ``backup_rotation_max``, ``backup_rotation_min`` (``-1``, *p*): how many backups a createBackup may keep;
+* ``metadata_set`` (*p*): metadata that the filter sets on each image, as ``key:value`` pairs;
+* ``image_expires`` (*p*): how long images are kept, such as ``30d``;
 * ``coordination_url``, ``lock_wait`` (``2``), ``lock_lease`` (``300``): the locks that keep limits exact;
 * ``image_api_url``, ``api_interface`` (``internal``), ``api_region``, ``api_ca_file``, ``api_timeout`` (``10``): where
   images are counted;

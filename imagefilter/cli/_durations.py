@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import re
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+from imagefilter.policy import durations
 
 
 def parse_duration(text: str) -> datetime.timedelta:
@@ -14,8 +13,7 @@ def parse_duration(text: str) -> datetime.timedelta:
 
     :param text: a number with a unit: m, h, d or w.
     """
-    parts = re.fullmatch(r"([0-9]{1,4})([mhdw])", text)
-    if parts is None:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a duration: try 90m, 24h, 7d or 2w")
-    number, unit = parts.groups()
-    return datetime.timedelta(**{_UNITS[unit]: int(number)})
+    try:
+        return durations.parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

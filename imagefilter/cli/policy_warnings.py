@@ -84,7 +84,10 @@ def _find_habits(raw_options: Iterable[RawOption]) -> Iterator[str]:
 
 
 def _find_metadata_warnings(settings: Settings, given: Collection[str]) -> Iterator[str]:
+    own_keys = settings.own_keys.get("createImage")
     for key in settings.metadata_required:
+        if own_keys and own_keys.includes(key):
+            yield f"metadata_required names {key}, which the filter sets itself: every request would be refused"
         if settings.metadata_reserved.includes(key):
             yield f"metadata_required and metadata_reserved both name {key}: every request would be refused"
         if not _NOVAS_KEY.fullmatch(key):

@@ -168,7 +168,7 @@ def _check_policy(paste: Mapping[str, str], location: str) -> tuple[str, list[st
     findings += _check_coordination(policy)
     findings += [f"warning: {warning}" for warning in find_warnings(policy)]
     findings += _find_leftovers(find_files(paste))
-    findings += [f"warning: {warning}" for warning in find_nova_warnings(find_files(paste))]
+    findings += [f"warning: {warning}" for warning in find_nova_warnings(find_files(paste), policy)]
     return summarise(policy), findings
 
 

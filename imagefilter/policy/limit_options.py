@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oslo_config import cfg
+from oslo_config import cfg, types
 
 _CONDITIONS = "See docs/limits.md for the conditions under which it holds."
 
@@ -56,6 +56,26 @@ The largest ``rotation`` of a createBackup, which is how many backups are kept; 
         min=-1,
         help="""
 The smallest ``rotation`` of a createBackup; 0 deletes all backups of the server. -1 is no limit.
+""",
+    ),
+    cfg.Opt(
+        "metadata_set",
+        type=types.Dict(),
+        default={},
+        sample_default="made_by:{user_id},made_on:{date}",
+        help="""
+Metadata that the filter itself sets on each image, as ``key:value`` pairs; clients may not set these keys. A value may
+have the fields ``{server_id}``, ``{project_id}``, ``{user_id}``, ``{request_id}``, ``{record_id}`` and ``{date}`` (in
+UTC); one that has no value for a caller becomes ``none``. At most 16 keys, none of them a field of the image, and 255
+characters a value. Name them in ``[DEFAULT] non_inheritable_image_properties`` of nova.conf.
+""",
+    ),
+    cfg.StrOpt(
+        "image_expires",
+        sample_default="30d",
+        help="""
+How long images are kept, as ``90m``, ``12h``, ``30d`` or ``4w``. Each image gets the property ``imagefilter_expires``,
+by which ``imagefilter reap`` deletes it; the filter itself deletes nothing. Without it images don't expire.
 """,
     ),
     cfg.StrOpt(
@@ -135,5 +155,7 @@ PROJECT_LIMIT_OPTIONS = frozenset(
         "one_at_a_time",
         "backup_rotation_max",
         "backup_rotation_min",
+        "metadata_set",
+        "image_expires",
     )
 )

@@ -8,8 +8,11 @@ from typing import NamedTuple
 
 from oslo_utils import uuidutils
 
-#: Metadata keys that the filter sets itself on each judged image of a project with limits.
+#: Metadata keys that the filter sets itself on each judged image of a project with limits or an expiry.
 STAMPS = ("imagefilter_server", "imagefilter_stamped", "imagefilter_record")
+
+#: The one that says until when an image is kept.
+EXPIRES = "imagefilter_expires"
 
 # nova/image/glance.py, nova/compute/utils.py create_image(): what says of which server an image is, and what a backup
 # is found by. A client's metadata of the same name wins over Nova's own.
@@ -36,11 +39,10 @@ class Limits(NamedTuple):
         """Whether all images of the project have to be counted."""
         return self.per_project >= 0 or self.in_progress >= 0
 
-    def reserved_keys(self, action: str | None) -> tuple[str, ...]:
-        """Return the metadata keys that clients may not set, since images are counted by them."""
-        if not self.count_images:
-            return ()
-        return STAMPS + _MARKS.get(action or "", ())
+
+def find_marks(action: str) -> tuple[str, ...]:
+    """Return the metadata keys by which images are counted and deleted, beside the stamps."""
+    return _MARKS.get(action, ())
 
 
 class LockKeys(NamedTuple):

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from imagefilter.policy.config import RawOption
-from imagefilter.policy.limits import STAMPS, Limits
+from imagefilter.policy.durations import parse_duration
+from imagefilter.policy.limits import EXPIRES, STAMPS, Limits, find_marks
+from imagefilter.policy.options import IMAGE_FIELDS
 from imagefilter.policy.pattern import Matches, compile_pattern
 from imagefilter.policy.reserved import ReservedKeys, build_reserved
+from imagefilter.policy.templates import Template, parse_templates
 from imagefilter.request.action import ACTIONS
+
+# Metadata keys that no metadata_set may name: fields of the image, and what images are counted and deleted by.
+_MARKS = ("imagefilter_*", "block_device_mapping", *find_marks("createBackup"))
+_NOT_TO_SET = (*IMAGE_FIELDS, "name", "visibility", *_MARKS)
 
 
 class RuleFacts(Protocol):
@@ -36,14 +44,16 @@ class Settings(NamedTuple):
     judging: bool  # the mode of some rule is not off
     exempt_roles: frozenset[str]
     limits: Limits
-    limit_keys: Mapping[str, ReservedKeys]  # by action: keys that clients may not set, since images are counted by them
+    metadata_set: Mapping[str, Template]  # the operator's own stamps
+    expires_after: datetime.timedelta | None  # None: never
+    own_keys: Mapping[str, ReservedKeys]  # by action: keys that clients may not set, since the filter or counting does
 
     @property
     def stamps(self) -> tuple[str, ...]:
         """The metadata keys that the filter sets itself on each image; a trial changes no request."""
-        if self.limits.count_images and self.mode == "enforce":
-            return STAMPS
-        return ()
+        if self.mode != "enforce":
+            return ()
+        return _find_stamps(self.limits, self.metadata_set, self.expires_after)
 
 
 def build_settings(
@@ -53,6 +63,8 @@ def build_settings(
     _check_rule_modes(values["rule_modes"], given.get("rule_modes"), rules, errors)
     modes = _modes(values, rules)
     limits = _limits(values)
+    metadata_set = _read_metadata_set(values["metadata_set"], given.get("metadata_set"), errors)
+    expires_after = _read_expiry(values["image_expires"], given.get("image_expires"), errors)
     return Settings(
         snapshots_enabled=values["snapshots_enabled"],
         metadata_items=values["metadata_items"],
@@ -66,7 +78,9 @@ def build_settings(
         judging=any(mode != "off" for mode in modes.values()),
         exempt_roles=frozenset(role.lower() for role in values["exempt_roles"]),
         limits=limits,
-        limit_keys=_limit_keys(limits),
+        metadata_set=metadata_set,
+        expires_after=expires_after,
+        own_keys=_own_keys(_find_stamps(limits, metadata_set, expires_after)),
     )
 
 
@@ -81,10 +95,46 @@ def _limits(values: Mapping[str, Any]) -> Limits:
     )
 
 
-def _limit_keys(limits: Limits) -> dict[str, ReservedKeys]:
-    if not limits.count_images:
+def _find_stamps(
+    limits: Limits, metadata_set: Mapping[str, Template], expires_after: datetime.timedelta | None
+) -> tuple[str, ...]:
+    """Return the keys that are set on the images of a project in ``enforce``."""
+    stamps: tuple[str, ...] = ()
+    if limits.count_images or expires_after:
+        stamps = STAMPS
+    if expires_after:
+        stamps = (*stamps, EXPIRES)
+    return stamps + tuple(metadata_set)
+
+
+def _own_keys(stamps: tuple[str, ...]) -> dict[str, ReservedKeys]:
+    if not stamps:
         return {}
-    return {action: build_reserved(limits.reserved_keys(action)) for action in ACTIONS}
+    if stamps[0] != STAMPS[0]:  # nothing is counted or deleted by the operator's own
+        return {action: build_reserved(stamps) for action in ACTIONS}
+    return {action: build_reserved(stamps + find_marks(action)) for action in ACTIONS}
+
+
+def _read_metadata_set(pairs: Mapping[str, str], raw: RawOption | None, errors: list[str]) -> dict[str, Template]:
+    reasons: list[str] = []
+    templates = parse_templates(pairs, build_reserved(_NOT_TO_SET), reasons)
+    if raw:  # otherwise they are those of [imagefilter], and were reported there
+        errors += [f"metadata_set in {raw.location}: {reason}" for reason in reasons]
+    return templates
+
+
+def _read_expiry(text: str | None, raw: RawOption | None, errors: list[str]) -> datetime.timedelta | None:
+    if not text:
+        return None
+    try:
+        duration = parse_duration(text.strip())
+        if not duration:
+            raise ValueError("each image would have expired when it is made")
+    except ValueError as error:
+        if raw:  # as above
+            errors.append(f"image_expires = {text} in {raw.location}: {error}")
+        return None
+    return duration
 
 
 def _matches(pattern: str | None, raw: RawOption | None, errors: list[str]) -> Matches | None:

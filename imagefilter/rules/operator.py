@@ -34,7 +34,7 @@ def metadata_reserved(case: Case) -> Refusal | None:
     Nova's own pattern lets ``"id\\n"`` through.
     """
     is_reserved = case.settings.metadata_reserved.includes
-    own_keys = case.settings.limit_keys.get(case.action.name or "")
+    own_keys = case.settings.own_keys.get(case.action.name or "")
     for key in case.metadata:
         if is_reserved(key) or (own_keys and own_keys.includes(key)):
             return Refusal(f"Image metadata key '{excerpt(key.strip())}' is reserved (metadata-reserved)")

@@ -34,6 +34,8 @@ def protected(keystone: Keystone, session_glance: Glance, tmp_path_factory: pyte
         ({"imagefilter_server": "x"}, True),
         ({"imagefilter_server": None}, True),
         ({"imagefilter_record": "x"}, True),
+        ({"imagefilter_expires": "2126-01-01T00:00:00Z"}, True),
+        ({"imagefilter_expires": None}, True),
         ({"image_type": "x"}, True),
         ({"os_hidden": True}, False),
         ({"visibility": "community"}, False),
@@ -47,7 +49,8 @@ def protected(keystone: Keystone, session_glance: Glance, tmp_path_factory: pyte
 def test_no_change_frees_a_place(
     nova: ServedNova, glance: Glance, protected: Glance, change: dict[str, Any], is_refused: bool
 ) -> None:
-    alice = Tenant(nova, glance, "alice", snapshots_per_server="1", snapshots_per_project="1")
+    options = {"snapshots_per_server": "1", "snapshots_per_project": "1", "image_expires": "1d"}
+    alice = Tenant(nova, glance, "alice", **options)
     assert alice.image().status_int == 202
     [image] = glance.snapshots()
     changed = protected.change(image["id"], **change)

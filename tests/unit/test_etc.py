@@ -52,11 +52,15 @@ def test_the_sample_loads_and_changes_nothing() -> None:
     assert without_origins(load_policy(sample)) == without_origins(load_policy({}))
 
 
+# Options for which the sample has an example instead of their default.
+_EXAMPLES = ("<None>", "rule_modes", "audit_journal", "coordination_url", "metadata_set", "image_expires")
+
+
 def set_all(sample: str) -> str:
     """Return a sample with all its defaults set, without the options for which it has an example instead."""
     lines = []
     for line in sample.split("\n"):
-        if any(example in line for example in ("<None>", "rule_modes", "audit_journal", "coordination_url")):
+        if any(example in line for example in _EXAMPLES):
             continue
         is_option = re.match(r"#\S.* = ", line)
         lines.append(line.removeprefix("#") if is_option else line)

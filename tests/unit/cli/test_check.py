@@ -239,6 +239,19 @@ def test_what_a_base_image_hands_on_in_nova_conf(paste: Any, config: Path, line:
     assert "non_inheritable" not in run("check", "--paste", paste(f"oslo_config_file = {config}")).err, "no nova.conf"
 
 
+def test_stamps_that_a_base_image_hands_on_in_nova_conf(paste: Any, config: Path, run: Any) -> None:
+    named = "non_inheritable_image_properties = location, backend, instance_owner, imagefilter_server, by"
+    config.write_text(NOVA_CONF.format(line=named) + "image_expires = 30d\nmetadata_set = by:{user_id},on:{date}\n")
+    err = run("check", "--paste", paste(f"oslo_config_file = {config}")).err
+    missing = "imagefilter_stamped, imagefilter_record, imagefilter_expires, on"
+    assert f"section [DEFAULT] of {config} does not name {missing}: images that the filter does not stamp" in err
+
+
+def test_a_required_key_that_the_filter_sets_itself(config: Path, run: Any) -> None:
+    config.write_text("[imagefilter]\nmetadata_set = team:blue\nmetadata_required = Team\n")
+    assert "metadata_required names Team, which the filter sets itself: every request" in run("check", config).err
+
+
 def test_config_and_paste_file_together(paste: Any, config: Path, run: Any) -> None:
     config.write_text("[imagefilter]\nmetadata_items = x\n")
     check = run("check", config, "--paste", paste("mode = x"))
