@@ -25,6 +25,7 @@ class Limits(NamedTuple):
     one_at_a_time: bool
     rotation_max: int
     rotation_min: int
+    own_count: bool = False  # one of the operator's own rules reads how many there are
 
     @property
     def count_images(self) -> bool:
@@ -34,7 +35,7 @@ class Limits(NamedTuple):
     @property
     def count_project(self) -> bool:
         """Whether all images of the project have to be counted."""
-        return self.per_project >= 0 or self.in_progress >= 0
+        return self.per_project >= 0 or self.in_progress >= 0 or self.own_count
 
     def reserved_keys(self, action: str | None) -> tuple[str, ...]:
         """Return the metadata keys that clients may not set, since images are counted by them."""
