@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterator, Sequence
 
 from imagefilter.policy.own_rules import OwnRuleOptions
 from imagefilter.rules.document import FIELDS
-from imagefilter.rules.expression import Compiler, ExpressionError
+from imagefilter.rules.expression import Compiler, Expression, ExpressionError
 from imagefilter.rules.own import OwnRule
 
 
@@ -36,7 +37,7 @@ def compile_rules(
 
 def _compile(compiler: Compiler, options: OwnRuleOptions, errors: list[str]) -> OwnRule | None:
     try:
-        expression = compiler.compile(options.deny)
+        expression = _compile_as_written(compiler, options.deny)
     except ExpressionError as error:
         errors.append(f"deny in {options.location}: {error}")
         return None
@@ -47,3 +48,19 @@ def _compile(compiler: Compiler, options: OwnRuleOptions, errors: list[str]) -> 
         projects=frozenset(options.projects),
         expression=expression,
     )
+
+
+def _compile_as_written(compiler: Compiler, source: str) -> Expression:
+    """Return the compiled expression.
+
+    oslo.config takes the quotes away from a text that begins and ends with one: here, those of two strings.
+
+    :raises ExpressionError: if it does not compile.
+    """
+    try:
+        return compiler.compile(source)
+    except ExpressionError:
+        for quote in ('"', "'"):
+            with contextlib.suppress(ExpressionError):
+                return compiler.compile(f"{quote}{source}{quote}")
+        raise

@@ -225,6 +225,17 @@ def test_a_name_is_judged_as_nova_stores_it(tmp_path: Path) -> None:
     assert judge(build(policy, image(" prod-1 ")), FakeLookups()).rule == "r"
 
 
+@pytest.mark.parametrize(
+    "deny",
+    ['"cost" in image.metadata && image.metadata.cost != "x"', "'a' in image.metadata || 'b' == 'b'", '"true"'],
+)
+def test_oslo_config_takes_quotes_away(tmp_path: Path, deny: str) -> None:
+    """From a text that begins and ends with one."""
+    verdict = judge(build(load(tmp_path, section(deny=deny)), image(metadata={"cost": "y"})), FakeLookups())
+    assert decide(verdict)[:3] == ("deny", "r", 403)
+    assert verdict.reason == ""
+
+
 def test_strangers_have_no_identity(tmp_path: Path) -> None:
     policy = load(tmp_path, section(deny="caller.user_id == 'bob'"))
     verdict = judge(build(policy, image(), authenticated=False), FakeLookups())
