@@ -11,7 +11,7 @@ from imagefilter.audit.recorder import Recorder
 from imagefilter.fault import Fault, warning
 from imagefilter.lookup.apis import APIs
 from imagefilter.lookup.request import RequestLookups
-from imagefilter.pipeline import describe_stranger
+from imagefilter.pipeline import describe_stranger, unwrap
 from imagefilter.policy.config import paste_location
 from imagefilter.policy.context import RequestContext, build_context, find_project
 from imagefilter.policy.policy import Policy
@@ -51,7 +51,7 @@ class ImageFilter:
     def __init__(self, app: WSGIApplication, store: PolicyStore) -> None:
         self._app = app
         self._store = store
-        self._apis = APIs(app)
+        self._apis = APIs(app, unwrap(app))
         self._recorder = Recorder()
 
     def respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -205,6 +205,8 @@ def _log(context: RequestContext, verdict: Verdict) -> None:
     server_id = "?"
     if context.action.target:
         server_id = context.action.target.server_id
+    if verdict.reason:
+        LOG.warning("rule %s had no result, so it counts as broken: %s", verdict.rule, verdict.reason)
     LOG.warning(
         "%s %s of server %a, user %s, project %s, from %a, request %s: %s: %a",
         decided,

@@ -33,6 +33,14 @@ def describe_stranger(app: Any) -> str | None:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
+def unwrap(app: Any) -> Any:
+    """Return the compute API itself: behind Nova's wrapper for ``/v2``, which takes microversions away."""
+    owner = getattr(app, "__self__", app)
+    if _is_a(owner, _WRAPPER):
+        return unwrap(owner.application)
+    return app
+
+
 def _is_a(owner: Any, known: tuple[str, str]) -> bool:
     """Return whether an object is of a class, or of one derived from it, known by module and name: Nova need not be
     installed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from imagefilter.audit.bounds import METADATA_BYTES, Bounds, replace_surrogates
@@ -12,6 +12,8 @@ from imagefilter.lookup.request import Measured
 from imagefilter.policy.context import RequestContext
 from imagefilter.request.action import ImageAction
 from imagefilter.request.codec import decode_latin1, read_rotation, type_name
+from imagefilter.rules.case import ServerFacts
+from imagefilter.rules.document import TENANTS_METADATA
 from imagefilter.rules.engine import Verdict
 
 if TYPE_CHECKING:
@@ -47,24 +49,49 @@ def describe_verdict(
     if verdict.rule:
         content["rule"] = verdict.rule
         content["message"] = replace_surrogates(verdict.message)
-        content["mode"] = settings.modes[verdict.rule]
+        content["mode"] = verdict.mode or settings.modes[verdict.rule]
+    if verdict.is_own:
+        content["own_rule"] = True
+    if verdict.reason:
+        content["reason"] = bounds.text("reason", verdict.reason)
     content.update(_name_content(action.image_name, bounds))
     content.update(_backup_content(action, bounds))
     content.update(_metadata_content(action.metadata, context.policy.audit_metadata, bounds))
     return content
 
 
-def describe_measured(measured: Measured) -> dict[str, Any]:
-    """Describe what was counted for a request, and how long its lock and its count took, in seconds."""
+def describe_measured(measured: Measured, context: RequestContext, bounds: Bounds) -> dict[str, Any]:
+    """Describe what was looked up for a request, and how long its lock and its lookups took, in seconds."""
     content: dict[str, Any] = {}
     counts = {name: count for name, count in measured.usage._asdict().items() if count is not None}
     if counts:
         content["snapshot_usage"] = counts
-    for name in ("lock_seconds", "lookup_seconds"):
+    if measured.facts is not None:
+        content["facts"] = list(_describe_facts(measured.facts, context, bounds))
+    for name in ("lock_seconds", "lookup_seconds", "server_seconds"):
         seconds = getattr(measured, name)
         if seconds is not None:
             content[name] = round(seconds, 6)
     return content
+
+
+def _describe_facts(facts: ServerFacts, context: RequestContext, bounds: Bounds) -> Iterator[dict[str, str | None]]:
+    """Yield what own rules read of the server: each value as a text of JSON, so that an index takes each record.
+
+    That a field was absent is recorded as well; what is left out is not known to the record.
+    """
+    room = METADATA_BYTES
+    for field in sorted(context.settings.server_fields):
+        text = None
+        if field in facts.values:
+            text = json.dumps(facts.values[field], default=str)
+            room -= len(text)
+        if field in TENANTS_METADATA and context.policy.audit_metadata != "full":
+            continue
+        if room < 0:
+            bounds.note(field, len(text or ""))
+            return
+        yield {"field": field, "value": text}
 
 
 def _name_content(name: Any, bounds: Bounds) -> dict[str, str | None]:

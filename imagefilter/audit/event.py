@@ -66,7 +66,10 @@ class EventFactory:
         outcome = cadftaxonomy.OUTCOME_SUCCESS
         if verdict.decision is Decision.DENY:
             outcome = cadftaxonomy.OUTCOME_FAILURE
-        content = {**describe_verdict(environ, context, verdict, bounds), **describe_measured(measured)}
+        content = {
+            **describe_verdict(environ, context, verdict, bounds),
+            **describe_measured(measured, context, bounds),
+        }
         event = Event(
             eventType=cadftype.EVENTTYPE_CONTROL,
             id=context.record_id,

@@ -11,6 +11,7 @@ from typing import Any
 
 from imagefilter.cli._output import fail
 from imagefilter.journal.record import is_configuration, label, read_content
+from imagefilter.policy.own_rules import is_rule_name
 from imagefilter.request.action import ACTIONS
 from imagefilter.rules import table
 from imagefilter.rules.engine import Decision
@@ -48,8 +49,15 @@ def add_filters(parser: argparse.ArgumentParser, times: bool = True, image_id: b
     parser.add_argument("--server", metavar="ID", help="requests to make an image of this server")
     parser.add_argument("--image", metavar="NAME", help="requests for images of this name; a * stands for any text")
     parser.add_argument("--verdict", choices=VERDICTS, help="requests with this verdict")
-    parser.add_argument("--rule", choices=table.rule_names(), metavar="RULE", help="requests that broke this rule")
+    parser.add_argument("--rule", type=_parse_rule, metavar="RULE", help="requests that broke this rule")
     parser.add_argument("--action", choices=ACTIONS, help="requests for this action")
+
+
+def _parse_rule(text: str) -> str:
+    """Return the name of a rule: a built-in one, or one of the operator's own."""
+    if text not in table.rule_names() and not is_rule_name(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not the name of a rule")
+    return text
 
 
 def parse_time(text: str) -> str:

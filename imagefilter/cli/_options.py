@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import os
 import sys
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from imagefilter.cli._numbers import parse_count, parse_quota
 from imagefilter.cli._output import fail
 from imagefilter.policy.config import ConfigError
 from imagefilter.policy.policy import Policy
-from imagefilter.rules.case import LockState, Usage
+from imagefilter.rules.case import LockState, LookupFailed, ServerFacts, Usage
 from imagefilter.rules.table import load_policy
 
 DEFAULT_CONFIG = "/etc/imagefilter/imagefilter.conf"
@@ -61,6 +62,8 @@ class FixedLookups(NamedTuple):
 
     quota: int
     counts: Usage = Usage()
+    facts: ServerFacts | None = None
+    time: datetime.datetime | None = None
 
     def metadata_items(self) -> int:
         """Return the quota."""
@@ -73,6 +76,16 @@ class FixedLookups(NamedTuple):
     def usage(self) -> Usage:
         """Return the counts."""
         return self.counts
+
+    def server(self) -> ServerFacts:
+        """Return what is known of the server."""
+        if self.facts is None:
+            raise LookupFailed("nothing says what the server is: give it with --server or --server-id")
+        return self.facts
+
+    def now(self) -> datetime.datetime:
+        """Return the time of the request."""
+        return self.time or datetime.datetime.now(datetime.timezone.utc)
 
     def count_rotated_out(self) -> int | None:
         """Return that no backup is rotated out."""

@@ -6,6 +6,7 @@ rule reads (:class:`imagefilter.rules.table.Part`) tells whether it can be judge
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,8 +16,8 @@ from imagefilter.policy.limits import Limits
 from imagefilter.policy.policy import Policy
 from imagefilter.request.action import ACTIONS, NAMED_ACTIONS, ImageAction, recognise
 from imagefilter.request.identity import Identity
-from imagefilter.rules import table
-from imagefilter.rules.case import Usage
+from imagefilter.rules.case import ServerFacts, Usage
+from imagefilter.rules.own import OwnRule
 from imagefilter.rules.table import Part
 
 #: What is needed of a request, as columns of imagefilter.journal.history.
@@ -35,12 +36,14 @@ COLUMNS = (
     "backup_type",
     "rotation",
     "snapshot_usage",
+    "facts",
     "metadata",
     "metadata_keys",
     "metadata_count",
     "metadata_type",
     "truncated",
     "user_id",
+    "user_domain_id",
     "user_label",
     "authenticated",
     "caller_project_id",
@@ -74,6 +77,12 @@ _TRUNCATED_PARTS: Mapping[str, tuple[Part, ...]] = {
 }
 _ROLES = frozenset(("role", "roles"))
 
+# What of a record is needed for a field of own rules.
+_DOCUMENT_PARTS: Mapping[str, tuple[Part, ...]] = {
+    "image.name": (Part.NAME,),
+    "image.metadata": (Part.METADATA_KEYS, Part.METADATA_VALUES),
+}
+
 
 def rebuild(row: Row, policy: Policy) -> RequestContext | None:
     """Return a recorded request beside a policy; None if the policy does not judge its action."""
@@ -83,15 +92,21 @@ def rebuild(row: Row, policy: Policy) -> RequestContext | None:
     return build_context(action, _rebuild_identity(row), policy)
 
 
-def find_unknown_rules(row: Row, limits: Limits) -> frozenset[str]:
+def find_unknown_rules(row: Row, context: RequestContext) -> frozenset[str]:
     """Return the rules that can't be judged again: what they read was truncated, or not recorded.
 
-    :param limits: of the project, by the policy that judges now.
+    :param context: the request beside the policy that judges now.
     """
+    limits = context.settings.limits
     missing = set(_find_missing_parts(row))
     roles_are_missing = not _ROLES.isdisjoint(_truncated_lengths(row))  # they decide who is exempt
     unknown = []
-    for rule in table.RULES:
+    for rule in context.policy.rules:
+        if rule.own:
+            is_asked = rule.own.applies_to(row["action"], context.project_id)
+            if is_asked and (roles_are_missing or not _is_document_known(rule.own, row, missing)):
+                unknown.append(rule.name)
+            continue
         if rule.reads_image and row["action"] not in NAMED_ACTIONS:
             continue
         if rule.reads is Part.USAGE and _is_usage_unknown(rule.name, row, limits):
@@ -99,6 +114,39 @@ def find_unknown_rules(row: Row, limits: Limits) -> frozenset[str]:
         if rule.reads in missing or (roles_are_missing and not rule.always_enforced):
             unknown.append(rule.name)
     return frozenset(unknown)
+
+
+def read_facts(row: Row) -> ServerFacts:
+    """Return what was recorded of the server."""
+    values: dict[str, Any] = {}
+    for fact in row["facts"] or ():
+        if fact["value"] is None:
+            continue
+        value = json.loads(fact["value"])
+        if fact["field"] == "server.created":
+            value = datetime.datetime.fromisoformat(value)
+        values[fact["field"]] = value
+    return ServerFacts(values, {})
+
+
+def read_time(row: Row) -> datetime.datetime:
+    """Return when a request was judged."""
+    return datetime.datetime.fromisoformat(row["time"])
+
+
+def _is_document_known(rule: OwnRule, row: Row, missing: set[Part]) -> bool:
+    """Return whether the record holds all that an own rule reads."""
+    known = {fact["field"] for fact in row["facts"] or ()}
+    usage = read_usage(row)._asdict()
+    for field in rule.expression.fields:
+        group, _, name = field.partition(".")
+        if group == "server" and field not in known:
+            return False
+        if group == "usage" and usage[name] is None:
+            return False
+        if not missing.isdisjoint(_DOCUMENT_PARTS.get(field, ())):
+            return False
+    return True
 
 
 def read_usage(row: Row) -> Usage:
@@ -175,6 +223,7 @@ def _rebuild_identity(row: Row) -> Identity:
         has_token=True,  # a request without one is not recorded
         address="",
         request_id="",
+        user_domain_id=row["user_domain_id"],
     )
 
 

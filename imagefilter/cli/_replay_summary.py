@@ -27,6 +27,7 @@ class Replayed(NamedTuple):
     then: Row
     now: Verdict | None  # None: the new policy does not judge the action
     unknown: frozenset[str]  # rules that can't be judged again
+    rules: tuple[Rule, ...]  # the new policy's table
 
     @property
     def is_certain(self) -> bool:
@@ -34,7 +35,7 @@ class Replayed(NamedTuple):
 
         It is if every rule that could have decided it was evaluated on recorded data.
         """
-        for rule in table.RULES:
+        for rule in self.rules:
             if rule.name in self.unknown and not self._is_known_to_hold(rule):
                 return False
             if self.now and self.now.decision is Decision.DENY and rule.name == self.now.rule:
@@ -72,7 +73,7 @@ class Replayed(NamedTuple):
 
     def _is_known_to_hold(self, rule: Rule) -> bool:
         """Return whether a rule held when the request was recorded, and holds under every policy."""
-        if rule.options:
+        if rule.options or rule.own:
             return False
         if assumed_to_hold(rule):
             return bool(self.then["rule"] != rule.name)
@@ -83,7 +84,7 @@ class Replayed(NamedTuple):
         broken = self.then["rule"]
         if not broken:
             return bool(self.then["mode"] == "enforce")
-        names = table.rule_names()
+        names = [rule.name for rule in self.rules]
         return broken in names and names.index(rule.name) < names.index(broken)
 
 
@@ -98,8 +99,9 @@ def assumed_to_hold(rule: Rule) -> bool:
 class ReplaySummary:
     """Counts the results of a replay."""
 
-    def __init__(self, by: str | None = None) -> None:
+    def __init__(self, by: str | None = None, rules: tuple[Rule, ...] = table.RULES) -> None:
         self._by = by
+        self._rules = rules
         self._counts: collections.Counter[str] = collections.Counter()
         self._users: dict[str, set[Any]] = {change: set() for change in CHANGES}
         self._projects: dict[str, set[Any]] = {change: set() for change in CHANGES}
@@ -146,7 +148,7 @@ class ReplaySummary:
     def _describe_uncertain(self) -> Iterator[str]:
         """Yield a line on what could not be judged again, if there is anything."""
         parts = []
-        for rule in table.RULES:
+        for rule in self._rules:
             if rule.name in self._unknown:
                 assumed = ""
                 if assumed_to_hold(rule):

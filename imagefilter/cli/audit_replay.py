@@ -19,7 +19,7 @@ from imagefilter.cli._options import (
     load_config,
 )
 from imagefilter.cli._output import printable_rows
-from imagefilter.cli._recorded import COLUMNS, Row, find_unknown_rules, read_usage, rebuild
+from imagefilter.cli._recorded import COLUMNS, Row, find_unknown_rules, read_facts, read_time, read_usage, rebuild
 from imagefilter.cli._replay_summary import COLUMNS as GROUP_COLUMNS
 from imagefilter.cli._replay_summary import GROUPS, Replayed, ReplaySummary
 from imagefilter.journal.history import History
@@ -56,7 +56,7 @@ class AuditReplay(StatusLister):
         policy = load_config(parsed_args.config)
         left_out = _journals.LeftOut()
         history = _journals.load_history(parsed_args, COLUMNS, left_out)
-        summary = ReplaySummary(parsed_args.by)
+        summary = ReplaySummary(parsed_args.by, policy.rules)
         rows = []
         for row in iterate(history):
             replayed = replay(row, policy, parsed_args.quota)
@@ -92,9 +92,9 @@ def replay(row: Row, policy: Policy, quota: int) -> Replayed | None:
     except (KeyError, TypeError, ValueError):
         return None
     if context is None:
-        return Replayed(row, None, frozenset())
-    verdict = judge(context, FixedLookups(quota, read_usage(row)))
-    return Replayed(row, verdict, find_unknown_rules(row, context.settings.limits))
+        return Replayed(row, None, frozenset(), policy.rules)
+    verdict = judge(context, FixedLookups(quota, read_usage(row), read_facts(row), read_time(row)))
+    return Replayed(row, verdict, find_unknown_rules(row, context), policy.rules)
 
 
 def _limit(columns: tuple[str, ...], rows: list[tuple[Any, ...]], args: argparse.Namespace, newest: bool) -> Table:

@@ -21,6 +21,8 @@ _FIELDS = (
     "time",
     "verdict",
     "rule",
+    "reason",
+    "facts",
     "message",
     "mode",
     "quota_limit",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from imagefilter.cli._base import StatusLister
 from imagefilter.cli._numbers import parse_count
 from imagefilter.cli._options import FixedLookups, add_config, add_quota, load_config
 from imagefilter.cli._output import fail, printable, printable_rows
+from imagefilter.cli._server import add_server, find_facts
 from imagefilter.fault import Fault
 from imagefilter.policy.config import RawOption
 from imagefilter.policy.context import RequestContext, build_context
@@ -22,7 +23,6 @@ from imagefilter.request.body import read_body
 from imagefilter.request.identity import Identity
 from imagefilter.rules.case import Lookups, Refusal, Usage
 from imagefilter.rules.engine import Decision, Verdict, examine, judge
-from imagefilter.rules.table import Rule
 
 _COLUMNS = ("Rule", "Mode", "Result", "Settings")
 _ALL_ACTIONS = {name: name.encode() for name in ACTIONS}
@@ -58,6 +58,7 @@ class Explain(StatusLister):
             default=Usage(0, 0, 0),
             help="how many images there are already, for the limits (default: none)",
         )
+        add_server(parser)
         parser.add_argument("body", metavar="BODY.json", help="the body of the request; - is standard input")
         return parser
 
@@ -76,7 +77,9 @@ class Explain(StatusLister):
             self.status = 2
             return _COLUMNS, []
         context = build_context(action, _build_identity(parsed_args), policy)
-        lookups = FixedLookups(parsed_args.quota, parsed_args.usage)
+        lookups = FixedLookups(
+            parsed_args.quota, parsed_args.usage, find_facts(parsed_args, context.settings.server_fields)
+        )
         verdict = judge(context, lookups)
         self.app.stderr.write(
             f"{printable(_describe(verdict))} (at {parsed_args.microversion}, as at every microversion)\n"
@@ -145,23 +148,31 @@ def _build_rows(context: RequestContext, lookups: Lookups) -> list[Row]:
     given = {**origins[""], **origins.get(context.project_id or "", {})}
     rows = []
     for rule, mode, refusal in examine(context, lookups):
-        rows.append((rule.name, mode, _describe_result(mode, refusal), _describe_options(rule, given)))
+        settings = _describe_options(rule.options, given)
+        for own_rule in context.policy.own_rules:
+            if own_rule.name == rule.name:
+                settings = _describe_options(("deny",), own_rule.given)
+        rows.append((rule.name, mode, _describe_result(mode, refusal), settings))
     return rows
 
 
 def _describe_result(mode: str, refusal: Refusal | None) -> str:
     if mode in ("off", "exempt"):
         return mode
+    if mode == "n/a":
+        return "does not apply"
     if refusal:
+        if refusal.reason:
+            return f"{refusal.status} {refusal.message}: no result: {refusal.reason}"
         return f"{refusal.status} {refusal.message}"
     return "holds"
 
 
-def _describe_options(rule: Rule, given: Mapping[str, RawOption]) -> str:
-    if not rule.options:
+def _describe_options(options: Sequence[str], given: Mapping[str, RawOption]) -> str:
+    if not options:
         return ""
     descriptions = []
-    for name in rule.options:
+    for name in options:
         if name in given:
             raw = given[name]
             descriptions.append(f"{raw.name} = {raw.text}, {raw.location}")

@@ -13,6 +13,7 @@ from imagefilter.cli._base import SafeFormats
 from imagefilter.cli._options import add_config, load_config
 from imagefilter.policy.config import RawOption
 from imagefilter.policy.options import OPTIONS, PROJECT_OPTIONS
+from imagefilter.policy.own_rules import OWN_RULE_OPTIONS
 from imagefilter.policy.policy import Policy
 
 Row = tuple[str, str, str, str]
@@ -39,6 +40,9 @@ def _build_rows(policy: Policy) -> Iterator[Row]:
             is_own = option.name in PROJECT_OPTIONS and option.name in given
             if is_own or not project_id:
                 yield _build_row(project_id or "all", option, given)
+    for rule in policy.own_rules:
+        for option in OWN_RULE_OPTIONS:
+            yield _build_row(f"rule {rule.name}", option, rule.given)
 
 
 def _build_row(scope: str, option: cfg.Opt, given: Mapping[str, RawOption]) -> Row:

@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 class APIs:
     """The APIs around one filter; what is remembered of them lasts until a reload changes how they are asked."""
 
-    def __init__(self, app: WSGIApplication) -> None:
+    def __init__(self, app: WSGIApplication, unwrapped: WSGIApplication) -> None:
+        """Remember whom to ask.
+
+        :param app: the compute API behind the filter.
+        :param unwrapped: the same, where questions can name a microversion.
+        """
         self._app = app
+        self._unwrapped = unwrapped
         self._compute = ComputeAPI(app, 0)
         self._coordinator: Coordinator | None = None
         self._coordinated_by: tuple[object, ...] = ()
@@ -29,7 +35,7 @@ class APIs:
         policy = context.policy
         if policy.lookup_ttl != self._compute.ttl:
             self._compute = ComputeAPI(self._app, policy.lookup_ttl)
-        return RequestLookups(self._compute, self._find_coordinator(policy), environ, context)
+        return RequestLookups(self._compute, self._unwrapped, self._find_coordinator(policy), environ, context)
 
     def _find_coordinator(self, policy: Policy) -> Coordinator | None:
         wanted = (policy.coordination_url, policy.lock_lease, policy.image_api.timeout, policy.needs_locks)

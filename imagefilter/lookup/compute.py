@@ -5,7 +5,6 @@ So they work in Nova's pipeline and in the gateway alike, as the caller, and nee
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import threading
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import webob
 from cachetools import TTLCache
 
+from imagefilter.lookup.question import build_question
 from imagefilter.policy.context import RequestContext
-from imagefilter.request.action import Target
 from imagefilter.rules.case import LookupFailed, NotAuthenticated
 
 if TYPE_CHECKING:
@@ -30,36 +29,6 @@ _MAX_RESPONSE_BYTES = 65536
 
 # A longer question may itself be why the compute API failed: uWSGI's buffer for a request's head has 4 KiB.
 _ORDINARY_BYTES = 2048
-
-# Of the client's request only this goes into a question: who asks, whom, and through which server.
-_KEPT = (
-    "SCRIPT_NAME",
-    "SERVER_NAME",
-    "SERVER_PORT",
-    "SERVER_PROTOCOL",
-    "REMOTE_ADDR",
-    "HTTP_HOST",
-    "HTTP_X_AUTH_TOKEN",
-    "HTTP_X_STORAGE_TOKEN",
-    "HTTP_X_SERVICE_TOKEN",
-    "HTTP_AUTHORIZATION",
-    "HTTP_X_FORWARDED_PROTO",
-    "HTTP_X_FORWARDED_FOR",
-    "HTTP_X_FORWARDED_HOST",
-    "wsgi.version",
-    "wsgi.url_scheme",
-    "wsgi.errors",
-    "wsgi.multithread",
-    "wsgi.multiprocess",
-    "wsgi.run_once",
-    "nova.context",
-    "nova.best_content_type",
-    "keystone.token_auth",
-    "keystone.token_info",
-    "external.token_info",
-    "openstack.request_id",
-    "openstack.global_request_id",
-)
 
 
 class ComputeAPI:
@@ -119,7 +88,8 @@ class ComputeAPI:
         target = context.action.target
         if target is None:
             raise LookupFailed("the path of the request does not say where the compute API is")
-        question = _question(environ, target)
+        # At the base microversion: maxImageMeta is gone from 2.39 on.
+        question = build_question(environ, target, "limits")
         try:
             return self._get_limit(question, context)
         except _ServerFailed as failure:
@@ -146,23 +116,6 @@ class ComputeAPI:
 
 class _ServerFailed(LookupFailed):
     """A failure that has nothing to do with the caller. It is remembered, so that a sick API is not asked more."""
-
-
-def _question(environ: WSGIEnvironment, target: Target) -> WSGIEnvironment:
-    """Build ``GET …/limits`` at the base microversion: ``maxImageMeta`` is gone from 2.39 on."""
-    path = environ.get("PATH_INFO", "").removesuffix("\n").rstrip("/")
-    segments = [segment for segment in path.split("/") if segment][:-3]
-    if not target.versioned:
-        # The request may have its version in Accept; the question would get a list of versions (300).
-        segments.insert(0, "v2.1")
-    question = {key: environ[key] for key in _KEPT if key in environ}
-    question["REQUEST_METHOD"] = "GET"
-    question["PATH_INFO"] = "/" + "/".join([*segments, "limits"])
-    question["QUERY_STRING"] = ""
-    question["CONTENT_LENGTH"] = "0"
-    question["HTTP_ACCEPT"] = "application/json"
-    question["wsgi.input"] = io.BytesIO()
-    return question
 
 
 def _length_of(question: WSGIEnvironment) -> int:

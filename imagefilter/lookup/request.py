@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagefilter.coordination.backend import BackendFailed
 from imagefilter.coordination.coordinator import Coordinator, Held
 from imagefilter.lookup.compute import ComputeAPI
+from imagefilter.lookup.server import look_up_server
 from imagefilter.policy.context import RequestContext
 from imagefilter.policy.limits import LockKeys
 from imagefilter.request.codec import read_rotation
-from imagefilter.rules.case import LockState, LookupFailed, Usage
+from imagefilter.rules.case import LockState, LookupFailed, ServerFacts, ServerNotFound, Usage
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
     from imagefilter.lookup.images import Image
 
@@ -25,23 +27,32 @@ class Measured(NamedTuple):
     usage: Usage = Usage()
     lock_seconds: float | None = None
     lookup_seconds: float | None = None
+    facts: ServerFacts | None = None
+    server_seconds: float | None = None
 
 
 class RequestLookups:
     """Answers the questions of the rules about one request, each once."""
 
     def __init__(
-        self, compute: ComputeAPI, coordinator: Coordinator | None, environ: WSGIEnvironment, context: RequestContext
+        self,
+        compute: ComputeAPI,
+        app: WSGIApplication,
+        coordinator: Coordinator | None,
+        environ: WSGIEnvironment,
+        context: RequestContext,
     ) -> None:
         self.measured = Measured()
         self.lost_lock = False  # while the request was forwarded: the limit may be exceeded
         self._compute = compute
+        self._app = app
         self._coordinator = coordinator
         self._environ = environ
         self._context = context
         self._held: list[Held] = []
         self._state: LockState | LookupFailed | None = None
         self._images: list[Image] | LookupFailed | None = None
+        self._server: ServerFacts | LookupFailed | ServerNotFound | None = None
 
     def metadata_items(self) -> int:
         """See :meth:`imagefilter.lookup.compute.ComputeAPI.metadata_items`."""
@@ -69,6 +80,25 @@ class RequestLookups:
             usage = Usage(of_server, len(images), sum(not image.is_finished for image in images))
         self.measured = self.measured._replace(usage=usage)
         return usage
+
+    def server(self) -> ServerFacts:
+        """See :class:`imagefilter.rules.case.Lookups`."""
+        if self._server is None:
+            began = time.monotonic()
+            try:
+                self._server = look_up_server(self._app, self._environ, self._context)
+            except (LookupFailed, ServerNotFound) as error:
+                self._server = error
+            else:
+                self.measured = self.measured._replace(facts=self._server)
+            self.measured = self.measured._replace(server_seconds=time.monotonic() - began)
+        if isinstance(self._server, Exception):
+            raise self._server
+        return self._server
+
+    def now(self) -> datetime.datetime:
+        """See :class:`imagefilter.rules.case.Lookups`."""
+        return datetime.datetime.now(datetime.timezone.utc)
 
     def count_rotated_out(self) -> int | None:
         """See :class:`imagefilter.rules.case.Lookups`."""

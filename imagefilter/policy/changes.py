@@ -100,4 +100,7 @@ def _texts_in_force(policy: Policy) -> dict[_Name, str]:
     for given in policy.origins.values():
         for raw in given.values():
             texts[raw.section, raw.name] = raw.text
+    for rule in policy.own_rules:
+        for raw in rule.given.values():
+            texts[raw.section, raw.name] = raw.text
     return texts

@@ -49,6 +49,7 @@ class RequestContext(NamedTuple):
             by_server = limits.per_server >= 0 and modes["server-limit"] == "enforce"
             by_project = limits.per_project >= 0 and modes["project-limit"] == "enforce"
             by_project |= limits.in_progress >= 0 and modes["progress-limit"] == "enforce"
+            by_project |= self.action.name in self.settings.own_locks
         server = project = None
         if by_project:
             project = hash_names(self.project_id)

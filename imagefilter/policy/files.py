@@ -12,7 +12,7 @@ from typing import Callable
 from oslo_config import cfg, iniparser
 
 from imagefilter.policy.config import RawOption
-from imagefilter.policy.options import GROUP, PROJECT_SECTION, RELAY_GROUP, SECRETS
+from imagefilter.policy.options import GROUP, PROJECT_SECTION, RELAY_GROUP, RULE_SECTION, SECRETS
 
 # The options of one file by section and name, each with every text that it was given.
 _Sections = dict[str, dict[str, list[str]]]
@@ -103,7 +103,7 @@ def is_misspelt(section: str) -> bool:
 
     Others are none of our business: the file may be nova.conf.
     """
-    if section in (GROUP, RELAY_GROUP) or section.startswith(PROJECT_SECTION):
+    if section in (GROUP, RELAY_GROUP) or section.startswith((PROJECT_SECTION, RULE_SECTION)):
         return False
     names = (GROUP, RELAY_GROUP.replace("_", ""))
     for part in re.split(r"[:\s]", section.lower()):
@@ -115,7 +115,12 @@ def is_misspelt(section: str) -> bool:
 
 def _suggest(section: str) -> str:
     """Return the section that was probably meant, as a question."""
-    kinds = {GROUP: GROUP, RELAY_GROUP: RELAY_GROUP, PROJECT_SECTION: f"{PROJECT_SECTION}<id>"}
+    kinds = {
+        GROUP: GROUP,
+        RELAY_GROUP: RELAY_GROUP,
+        PROJECT_SECTION: f"{PROJECT_SECTION}<id>",
+        RULE_SECTION: f"{RULE_SECTION}NAME",
+    }
     for kind in difflib.get_close_matches(section.lower(), kinds, 1):
         return f" (is it [{kinds[kind]}]?)"
     return ""

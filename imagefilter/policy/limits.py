@@ -28,6 +28,7 @@ class Limits(NamedTuple):
     one_at_a_time: bool
     rotation_max: int
     rotation_min: int
+    own_count: bool = False  # one of the operator's own rules reads how many there are
 
     @property
     def count_images(self) -> bool:
@@ -37,7 +38,7 @@ class Limits(NamedTuple):
     @property
     def count_project(self) -> bool:
         """Whether all images of the project have to be counted."""
-        return self.per_project >= 0 or self.in_progress >= 0
+        return self.per_project >= 0 or self.in_progress >= 0 or self.own_count
 
 
 def find_marks(action: str) -> tuple[str, ...]:

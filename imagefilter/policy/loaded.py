@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 _DIGEST_LENGTH = 16
@@ -22,14 +22,19 @@ class Loaded(NamedTuple):
     failure: str = ""  # why the latest reload failed
 
 
-def compute_digest(values: Mapping[str, Mapping[str, Any]], secret: frozenset[str]) -> str:
+def compute_digest(
+    values: Mapping[str, Mapping[str, Any]], secret: frozenset[str], own_rules: Sequence[Any] = ()
+) -> str:
     """Return the digest of a policy: policies that judge alike have the same, wherever their options are given.
 
     :param values: the value of each option, by project ("" for all).
+    :param own_rules: the operator's own, in judging order.
     :param secret: the names of options that hold passwords: nobody should guess them from a digest.
     """
-    visible = {}
+    visible: dict[str, Any] = {}
     for project_id, options in values.items():
         visible[project_id] = {name: value for name, value in options.items() if name not in secret}
+    if own_rules:
+        visible["rules"] = own_rules
     text = json.dumps(visible, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_LENGTH]

@@ -15,6 +15,9 @@ GROUP = "imagefilter"
 #: Sections with the options of one project begin with this; its id follows.
 PROJECT_SECTION = f"{GROUP}:project:"
 
+#: Sections with one of the operator's own rules begin with this; its name follows.
+RULE_SECTION = f"{GROUP}:rule:"
+
 #: The relay's section, in what may be the same file.
 RELAY_GROUP = "imagefilter_relay"
 

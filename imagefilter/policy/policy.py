@@ -11,16 +11,21 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from imagefilter.policy.config import ConfigError, RawOption, convert, names_of, read_paste, select
 from imagefilter.policy.files import ConfigFiles, find_files, is_misspelt
 from imagefilter.policy.loaded import Loaded, compute_digest
 from imagefilter.policy.options import GROUP, OPTIONS, PROJECT_OPTIONS, PROJECT_SECTION, SECRETS
+from imagefilter.policy.own_rules import OwnRuleOptions, is_rule_section, read_own_rules
 from imagefilter.policy.settings import RuleFacts, Settings, build_settings
 
 _OPTION_NAMES = names_of(OPTIONS)
 _PROJECT_ID = re.compile(r"[0-9a-f-]{1,64}")
+
+
+#: Returns the table of rules, with the operator's own in it; gets a list for errors.
+BuildRules = Callable[[Sequence[OwnRuleOptions], list[str]], Sequence[RuleFacts]]
 
 
 class ImageAPIOptions(NamedTuple):
@@ -51,6 +56,8 @@ class Policy(NamedTuple):
     image_api: ImageAPIOptions
     settings: Settings
     projects: Mapping[str, Settings]
+    rules: tuple[Any, ...]  # the table of rules, in judging order
+    own_rules: tuple[OwnRuleOptions, ...]
     origins: Mapping[str, Mapping[str, RawOption]]  # by project ("" for all), by option: where it was given
     names_given: Mapping[str, Mapping[tuple[str, str], str]]  # by file: the text of each option, by section and name
     loaded: Loaded
@@ -65,21 +72,26 @@ class Policy(NamedTuple):
         return self.projects.get(project_id, self.settings)
 
 
-def load(paste: Mapping[str, str], location: str, rules: Sequence[RuleFacts]) -> Policy:
+def load(paste: Mapping[str, str], location: str, build_rules: BuildRules) -> Policy:
     """Read the options of one filter.
 
     :param paste: the keys of the filter's section in the paste file.
     :param location: how to name that section in an error.
-    :param rules: the table of rules, in judging order.
+    :param build_rules: returns the table of rules, in judging order.
     :raises ConfigError: for every error, in one message.
     """
     errors: list[str] = []
     files = ConfigFiles(find_files(paste), errors)
     raw_options = files.options(_is_filter_section, errors) + read_paste(paste, location)
-    if not any(_is_filter_section(section) for _, section in files.sections()):
+    if not any(_is_own_section(section) for _, section in files.sections()):
         errors += _misplaced(files.options(_is_default_section, errors))
     select(files.options(is_misspelt, errors), OPTIONS, errors)  # only for the errors in it
     origins = _by_project(raw_options, errors)
+    own_rules = read_own_rules(files.options(is_rule_section, errors), errors)
+    rules = build_rules(own_rules, errors)
+    for rule in own_rules:
+        for project_id in rule.projects:  # its images are counted, say, though others' are not
+            origins.setdefault(project_id, {})
     values = {}
     for project_id, given in origins.items():
         values[project_id] = convert({**origins[""], **given}, OPTIONS, errors)
@@ -89,15 +101,23 @@ def load(paste: Mapping[str, str], location: str, rules: Sequence[RuleFacts]) ->
         values[""]["coordination_url"] = _default_coordination(values[""]["audit_journal"])
     settings = {}
     for project_id, given in origins.items():
-        settings[project_id] = build_settings(values[project_id], given, rules, errors)
+        settings[project_id] = build_settings(project_id, values[project_id], given, rules, errors)
     errors = list(dict.fromkeys(errors))
     # The switch for emergencies: no other mistake keeps an operator from using it.
     if errors and values[""]["mode"] != "off":
         raise ConfigError(errors)
     visible = {name: text for name, text in paste.items() if name not in SECRETS}
-    loaded = Loaded(location, visible, find_files(paste), compute_digest(values, SECRETS))
-    policy = _policy(values[""], settings, origins, files.names_given(_is_filter_section), loaded)
-    return policy._replace(errors=tuple(errors))
+    loaded = Loaded(location, visible, find_files(paste), compute_digest(values, SECRETS, _describe(own_rules)))
+    policy = _policy(values[""], settings, origins, files.names_given(_is_own_section), loaded)
+    return policy._replace(errors=tuple(errors), rules=tuple(rules), own_rules=tuple(own_rules))
+
+
+def _describe(own_rules: Sequence[OwnRuleOptions]) -> list[Any]:
+    return [(rule.name, rule.values) for rule in own_rules]
+
+
+def _is_own_section(section: str) -> bool:
+    return _is_filter_section(section) or is_rule_section(section)
 
 
 def _is_filter_section(section: str) -> bool:
@@ -182,6 +202,8 @@ def _policy(
         ),
         settings=settings.pop(""),
         projects=settings,
+        rules=(),
+        own_rules=(),
         origins=origins,
         names_given=names_given,
         loaded=loaded,

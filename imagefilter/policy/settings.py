@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from imagefilter.policy.config import RawOption
@@ -20,6 +20,19 @@ _MARKS = ("imagefilter_*", "block_device_mapping", *find_marks("createBackup"))
 _NOT_TO_SET = (*IMAGE_FIELDS, "name", "visibility", *_MARKS)
 
 
+class OwnFacts(Protocol):
+    """What a policy needs to know of one of the operator's own rules."""
+
+    @property
+    def actions(self) -> frozenset[str]: ...
+    @property
+    def projects(self) -> frozenset[str]: ...
+    @property
+    def needs_usage(self) -> bool: ...
+    @property
+    def server_fields(self) -> frozenset[str]: ...
+
+
 class RuleFacts(Protocol):
     """What a policy needs to know of a rule to give it a mode."""
 
@@ -27,6 +40,10 @@ class RuleFacts(Protocol):
     def name(self) -> str: ...
     @property
     def always_enforced(self) -> bool: ...
+    @property
+    def default_mode(self) -> str | None: ...
+    @property
+    def own(self) -> OwnFacts | None: ...
 
 
 class Settings(NamedTuple):
@@ -47,6 +64,8 @@ class Settings(NamedTuple):
     metadata_set: Mapping[str, Template]  # the operator's own stamps
     expires_after: datetime.timedelta | None  # None: never
     own_keys: Mapping[str, ReservedKeys]  # by action: keys that clients may not set, since the filter or counting does
+    own_locks: frozenset[str]  # actions for which an own rule counts images, so that it is exact
+    server_fields: frozenset[str]  # what own rules read of a server
 
     @property
     def stamps(self) -> tuple[str, ...]:
@@ -57,12 +76,20 @@ class Settings(NamedTuple):
 
 
 def build_settings(
-    values: Mapping[str, Any], given: Mapping[str, RawOption], rules: Sequence[RuleFacts], errors: list[str]
+    project_id: str,
+    values: Mapping[str, Any],
+    given: Mapping[str, RawOption],
+    rules: Sequence[RuleFacts],
+    errors: list[str],
 ) -> Settings:
-    """Resolve the values of one project, compiled for judging."""
+    """Resolve the values of one project, compiled for judging.
+
+    :param project_id: "" for all that have no options of their own.
+    """
     _check_rule_modes(values["rule_modes"], given.get("rule_modes"), rules, errors)
     modes = _modes(values, rules)
-    limits = _limits(values)
+    own_rules = list(_find_own_rules(project_id, rules, modes))
+    limits = _limits(values)._replace(own_count=any(rule.needs_usage for rule, _ in own_rules))
     metadata_set = _read_metadata_set(values["metadata_set"], given.get("metadata_set"), errors)
     expires_after = _read_expiry(values["image_expires"], given.get("image_expires"), errors)
     return Settings(
@@ -81,7 +108,27 @@ def build_settings(
         metadata_set=metadata_set,
         expires_after=expires_after,
         own_keys=_own_keys(_find_stamps(limits, metadata_set, expires_after)),
+        own_locks=_find_locking_actions(own_rules),
+        server_fields=frozenset().union(*[rule.server_fields for rule, _ in own_rules]),
     )
+
+
+def _find_own_rules(
+    project_id: str, rules: Sequence[RuleFacts], modes: Mapping[str, str]
+) -> Iterator[tuple[OwnFacts, str]]:
+    """Yield the operator's own rules that are asked about a project, each with its mode."""
+    for rule in rules:
+        own = rule.own
+        if own and modes[rule.name] != "off" and (not own.projects or project_id in own.projects):
+            yield own, modes[rule.name]
+
+
+def _find_locking_actions(own_rules: Sequence[tuple[OwnFacts, str]]) -> frozenset[str]:
+    actions: set[str] = set()
+    for rule, mode in own_rules:
+        if rule.needs_usage and mode == "enforce":
+            actions |= rule.actions
+    return frozenset(actions)
 
 
 def _limits(values: Mapping[str, Any]) -> Limits:
@@ -170,7 +217,7 @@ def _modes(values: Mapping[str, Any], rules: Sequence[RuleFacts]) -> dict[str, s
         return {rule.name: "off" for rule in rules}
     modes = {}
     for rule in rules:
-        modes[rule.name] = values["rule_modes"].get(rule.name, values["mode"])
+        modes[rule.name] = values["rule_modes"].get(rule.name, rule.default_mode or values["mode"])
         if rule.always_enforced:
             modes[rule.name] = "enforce"
     return modes

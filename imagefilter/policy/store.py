@@ -186,7 +186,7 @@ def _is_lenient(policy: Policy) -> bool:
 
 
 def _has_file_options(policy: Policy) -> bool:
-    return any(raw.section for given in policy.origins.values() for raw in given.values())
+    return bool(policy.own_rules) or any(raw.section for given in policy.origins.values() for raw in given.values())
 
 
 def _is_settling(fingerprint: _Fingerprint) -> bool:

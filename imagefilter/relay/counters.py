@@ -18,6 +18,9 @@ from imagefilter.rules.engine import Decision
 #: The value of a label where a record says nothing, or something else than it may.
 UNKNOWN = "unknown"
 
+#: The value of the label ``rule`` for all of the operator's own rules: their number is the operator's to choose.
+OWN_RULE = "own"
+
 #: Upper bounds of the buckets of request_seconds: Nova responds after its own database and messages.
 BUCKETS = ("0.05", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "10.0", "30.0", "60.0", "+Inf")
 
@@ -139,7 +142,7 @@ def initial_publishing(journals: Iterable[str]) -> list[Series]:
 
 
 def _initial_requests() -> Iterator[Series]:
-    for rule in table.rule_names():
+    for rule in (*table.rule_names(), OWN_RULE):
         for action in ACTIONS:
             yield REQUESTS.series(action=action, verdict=Decision.DENY.value, rule=rule, mode="enforce")
             yield REQUESTS.series(action=action, verdict=Decision.WOULD_DENY.value, rule=rule, mode="warn")
@@ -152,6 +155,8 @@ def _request(action: str, content: dict[str, Any]) -> Series:
     rule = content.get("rule") or ""
     if rule:
         rule = _one_of(rule, table.rule_names())
+    if content.get("own_rule") is True:
+        rule = OWN_RULE
     return REQUESTS.series(
         action=action,
         verdict=_one_of(content["verdict"], VERDICTS),

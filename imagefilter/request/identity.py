@@ -50,6 +50,7 @@ class Identity(NamedTuple):
     has_token: bool
     address: str
     request_id: str
+    user_domain_id: str | None = None
 
 
 def identify(environ: WSGIEnvironment) -> Identity:
@@ -130,6 +131,7 @@ def _of_context(environ: WSGIEnvironment, context: Any, has_token: bool) -> Iden
         has_token=has_token,
         address=environ.get("REMOTE_ADDR", ""),
         request_id=environ.get("openstack.request_id", ""),
+        user_domain_id=getattr(context, "user_domain_id", None),
     )
 
 
@@ -143,6 +145,7 @@ def _of_headers(environ: WSGIEnvironment) -> Identity:
         has_token=True,
         address=environ.get("REMOTE_ADDR", ""),
         request_id=environ.get("openstack.request_id", ""),
+        user_domain_id=environ.get("HTTP_X_USER_DOMAIN_ID"),
     )
 
 

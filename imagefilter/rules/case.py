@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import enum
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 from imagefilter.policy.context import RequestContext
@@ -20,6 +22,10 @@ class NotAuthenticated(Exception):
     """The compute API rejects the caller's token: its answer to the question is its answer to the caller."""
 
 
+class ServerNotFound(Exception):
+    """The compute API says that there is no such server."""
+
+
 class LockState(enum.Enum):
     """What came of asking for the lock that makes a limit exact."""
 
@@ -34,6 +40,13 @@ class Usage(NamedTuple):
     server: int | None = None  # of the request's own
     project: int | None = None
     in_progress: int | None = None
+
+
+class ServerFacts(NamedTuple):
+    """What the compute API says of a server, by the fields of :mod:`imagefilter.rules.document`."""
+
+    values: Mapping[str, Any]
+    why_absent: Mapping[str, str]  # by field; of all others under ""
 
 
 class Lookups(Protocol):
@@ -57,6 +70,17 @@ class Lookups(Protocol):
 
         :raises LookupFailed: if they could not be counted.
         """
+
+    def server(self) -> ServerFacts:
+        """Return what the rules of the request read of its server.
+
+        :raises LookupFailed: if it could not be looked up.
+        :raises ServerNotFound: if there is no such server.
+        :raises NotAuthenticated: if the compute API responds 401.
+        """
+
+    def now(self) -> datetime.datetime:
+        """Return the time of the request, in UTC."""
 
     def count_rotated_out(self) -> int | None:
         """Return how many images Nova deletes after this createBackup; None if it can't delete them all.
@@ -86,6 +110,8 @@ class Refusal(NamedTuple):
     limit: int | None = None  # of the quota that was exceeded
     usage: int | None = None
     retry_after: int | None = None  # seconds, where it is worth another try
+    rule: str = ""  # whose refusal it is, if not the rule's own
+    reason: str = ""  # for the operator: why a rule of his own had no result
 
 
 def build_case(context: RequestContext, lookups: Lookups) -> Case:

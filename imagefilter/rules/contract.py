@@ -12,7 +12,7 @@ import re
 from oslo_utils import uuidutils
 
 from imagefilter.fault import excerpt
-from imagefilter.request.action import NAME_LENGTH, NAMED_ACTIONS
+from imagefilter.request.action import NAME_LENGTH, NAMED_ACTIONS, Target
 from imagefilter.request.body import MALFORMED
 from imagefilter.request.codec import type_name
 from imagefilter.rules.case import Case, LookupFailed, Refusal
@@ -94,7 +94,15 @@ def server(case: Case) -> Refusal | None:
     target = case.action.target
     if target is None or _UUID.fullmatch(target.server_id) or uuidutils.is_uuid_like(target.server_id):
         return None
-    return Refusal(f"Instance {_decode_segment(target.server_id)} could not be found.")
+    return Refusal(describe_missing_server(target))
+
+
+def describe_missing_server(target: Target | None) -> str:
+    """Return Nova's own message about a server that does not exist."""
+    server_id = ""
+    if target is not None:
+        server_id = _decode_segment(target.server_id)
+    return f"Instance {server_id} could not be found."
 
 
 def snapshots_enabled(case: Case) -> Refusal | None:

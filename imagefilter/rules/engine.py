@@ -11,7 +11,6 @@ from typing import NamedTuple, Optional
 
 from imagefilter.policy.context import RequestContext
 from imagefilter.request.action import NAMED_ACTIONS
-from imagefilter.rules import table
 from imagefilter.rules.case import Lookups, NotAuthenticated, Refusal, build_case
 from imagefilter.rules.contract import UNAUTHORIZED
 from imagefilter.rules.table import Rule
@@ -41,13 +40,16 @@ class Verdict(NamedTuple):
     limit: int | None = None
     usage: int | None = None
     retry_after: int | None = None  # seconds
+    mode: str = ""  # of the rule
+    is_own: bool = False  # one of the operator's own rules
+    reason: str = ""  # why an own rule had no result
 
 
 # Modes in which a rule is not asked.
-_NOT_ASKED = frozenset(("off", "exempt"))
+_NOT_ASKED = frozenset(("off", "exempt", "n/a"))
 
-#: What came of one rule: the rule; its mode for this caller (enforce, warn, off, or exempt); and its refusal, with a
-#: status, or None if it holds or was not asked. A plain tuple: 18 of them are made for each request.
+#: What came of one rule: the rule; its mode for this caller (enforce, warn, off, exempt, or n/a); and its refusal, with
+#: a status, or None if it holds or was not asked. A plain tuple: 18 of them are made for each request.
 Examination = tuple[Rule, str, Optional[Refusal]]
 
 
@@ -62,9 +64,9 @@ def judge(context: RequestContext, lookups: Lookups) -> Verdict:
             if refusal is None:
                 continue
             if mode == "enforce":
-                return _verdict(Decision.DENY, rule, refusal)
+                return _verdict(Decision.DENY, rule, mode, refusal)
             if warned is None:
-                warned = _verdict(Decision.WOULD_DENY, rule, refusal)
+                warned = _verdict(Decision.WOULD_DENY, rule, mode, refusal)
     except NotAuthenticated:
         return Verdict(Decision.DENY, rule="token", status=401, message=UNAUTHORIZED.message)
     if warned:
@@ -82,12 +84,15 @@ def examine(context: RequestContext, lookups: Lookups) -> Iterator[Examination]:
     modes, is_exempt = context.settings.modes, context.is_exempt
     has_image_parts = context.action.name in NAMED_ACTIONS
     case = build_case(context, lookups)
-    for rule in table.RULES:
+    rules: tuple[Rule, ...] = context.policy.rules
+    for rule in rules:
         if not has_image_parts and rule.reads_image:
             continue
         mode = modes[rule.name]
         if is_exempt and rule.exemptible:
             mode = "exempt"
+        if rule.own and not rule.own.applies_to(context.action.name, context.project_id):
+            mode = "n/a"
         refusal = None
         if mode not in _NOT_ASKED:
             refusal = rule.check(case)
@@ -98,7 +103,16 @@ def examine(context: RequestContext, lookups: Lookups) -> Iterator[Examination]:
             return
 
 
-def _verdict(decision: Decision, rule: Rule, refusal: Refusal) -> Verdict:
+def _verdict(decision: Decision, rule: Rule, mode: str, refusal: Refusal) -> Verdict:
     return Verdict(
-        decision, rule.name, refusal.status, refusal.message, refusal.limit, refusal.usage, refusal.retry_after
+        decision,
+        rule=refusal.rule or rule.name,
+        status=refusal.status,
+        message=refusal.message,
+        limit=refusal.limit,
+        usage=refusal.usage,
+        retry_after=refusal.retry_after,
+        mode=mode,
+        is_own=rule.own is not None and not refusal.rule,
+        reason=refusal.reason,
     )

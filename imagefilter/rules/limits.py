@@ -95,6 +95,20 @@ def progress_limit(case: Case) -> Refusal | None:
     return _check(case, _refuse_busy_project, _refuse_over_progress_limit)
 
 
+def refuse_busy(case: Case) -> Refusal | None:
+    """Refuse what an own rule can't count now, in the name of the rule that is about it.
+
+    :raises LookupFailed: if the lock can't be had.
+    """
+    refusal = _refuse_busy_server(case)
+    if refusal:
+        return refusal._replace(status=409, rule="one-at-a-time")
+    refusal = _refuse_busy_project(case)
+    if refusal:
+        return refusal._replace(rule="limit-busy")
+    return None
+
+
 def _check(case: Case, *refusals: Callable[[Case], Refusal | None]) -> Refusal | None:
     """Return the first refusal. A count without its lock is none, also where ``limit-busy`` is switched off."""
     try:

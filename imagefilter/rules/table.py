@@ -8,13 +8,16 @@ operator's rule: a row here, its function in :mod:`imagefilter.rules.operator`, 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Callable, NamedTuple
 
 from imagefilter.policy import policy
+from imagefilter.policy.own_rules import OwnRuleOptions
 from imagefilter.policy.policy import Policy
 from imagefilter.rules import contract, limits, operator
 from imagefilter.rules.case import Case, Refusal
+from imagefilter.rules.own import OwnRule
+from imagefilter.rules.own_rules import compile_rules
 
 
 class Part(enum.Enum):
@@ -32,6 +35,7 @@ class Part(enum.Enum):
     METADATA_VALUES = "metadata values"
     ROTATION = "rotation of a backup"
     USAGE = "number of images"
+    DOCUMENT = "fields of the document"
 
 
 #: What the client says of the image to be made. A ``shelve`` has none of it.
@@ -47,6 +51,10 @@ IMAGE_PARTS = frozenset(
 )
 
 
+# The operator's own rules come behind this one.
+_BEFORE_OWN = "metadata-reserved"
+
+
 class Rule(NamedTuple):
     """A row of the table."""
 
@@ -59,6 +67,8 @@ class Rule(NamedTuple):
     exemptible: bool = False  # callers with one of exempt_roles are not bound by it
     always_enforced: bool = False  # refuses in every mode; nothing else can be judged then
     needs_lookup: bool = False  # may ask an API around the filter
+    own: OwnRule | None = None  # one of the operator's own
+    default_mode: str | None = None  # None: the project's
 
     @property
     def reads_image(self) -> bool:
@@ -273,6 +283,30 @@ def rule_names() -> tuple[str, ...]:
     return tuple(rule.name for rule in RULES)
 
 
+def build_own_rules(sections: Sequence[OwnRuleOptions], errors: list[str]) -> tuple[Rule, ...]:
+    """Return the table with the operator's own rules: behind those on metadata, in the order of the file.
+
+    :param errors: gets a message for each rule that can't be used; it is left out.
+    """
+    own = tuple(_build_row(rule, options.mode) for options, rule in compile_rules(sections, rule_names(), errors))
+    position = 1 + rule_names().index(_BEFORE_OWN)
+    return RULES[:position] + own + RULES[position:]
+
+
+def _build_row(rule: OwnRule, mode: str | None) -> Rule:
+    return Rule(
+        name=rule.name,
+        status=403,
+        check=rule.check,
+        reads=Part.DOCUMENT,
+        summary=f"{rule.message} ({rule.name})",
+        exemptible=True,
+        needs_lookup=rule.needs_server or rule.needs_usage,
+        own=rule,
+        default_mode=mode,
+    )
+
+
 def load_policy(paste: Mapping[str, str], location: str = "the paste section") -> Policy:
     """Read the options of one filter, with a mode for each rule of this table.
 
@@ -280,4 +314,4 @@ def load_policy(paste: Mapping[str, str], location: str = "the paste section") -
     :param location: how to name that section in an error.
     :raises ConfigError: for every error, in one message.
     """
-    return policy.load(paste, location, RULES)
+    return policy.load(paste, location, build_own_rules)

@@ -61,8 +61,8 @@ def find_log_lines(source: str) -> Iterator[str]:
 def find_server_errors(source: str) -> Iterator[str]:
     """Yield the message of each fault or refusal with a status of 500 or more."""
     for call in find_calls(source):
-        statuses = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, int)]
-        statuses += [word.value.value for word in call.keywords if isinstance(word.value, ast.Constant)]
+        values = [*call.args, *[word.value for word in call.keywords]]
+        statuses = [value.value for value in values if isinstance(value, ast.Constant) and type(value.value) is int]
         texts = [text for text in map(find_text, call.args) if text]
         if isinstance(call.func, ast.Name) and call.func.id in ("Fault", "Refusal") and max(statuses, default=0) >= 500:
             status = max(statuses)

@@ -178,7 +178,7 @@ def test_a_body_that_is_none(make: Callable[[Path], None], check: Any) -> None:
         "--limit -1",
         "--limit many",
         "--verdict maybe",
-        "--rule no-such-rule",
+        "--rule No_Such_Rule",
         "--action resize",
         "--nonsense",
         "-f shell",

@@ -1,0 +1,165 @@
+"""Look a server up: ask the compute API behind the filter, as the caller, for what own rules read of it.
+
+Nothing of it is remembered beyond the request.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import webob
+
+from imagefilter.lookup.question import build_question
+from imagefilter.lookup.server_facts import FLAVOR, IMAGE_NAME, PROPERTIES, VOLUME_BACKED, Answers, read_facts
+from imagefilter.policy.context import RequestContext
+from imagefilter.request.action import Target
+from imagefilter.rules.case import LookupFailed, NotAuthenticated, ServerFacts, ServerNotFound
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+LOG = logging.getLogger(__name__)
+
+# locked is in a server from 2.9 on, its tags from 2.26, its flavor from 2.47; at 2.69 and newer the compute API answers
+# part of a server whose cell is down. All Novas that the filter supports have it.
+_VERSION = "2.69"
+_PROPERTIES_VERSION = "2.98"  # Nova 31
+
+_MAX_BYTES = 1 << 20  # an administrator is shown 64 KiB of user data, and more
+
+
+class _Response(NamedTuple):
+    status: int
+    document: dict[str, Any]  # empty if the response has none
+
+
+def look_up_server(app: WSGIApplication, environ: WSGIEnvironment, context: RequestContext) -> ServerFacts:
+    """Return what the rules that apply to a request read of its server.
+
+    :param app: the compute API.
+    :raises LookupFailed: if it could not be looked up.
+    :raises ServerNotFound: if there is no such server.
+    :raises NotAuthenticated: if the compute API responds 401.
+    """
+    target = context.action.target
+    if target is None:
+        raise LookupFailed("the path of the request does not name a server")
+    return _Lookup(app, environ, context, target).run()
+
+
+class _Lookup:
+    def __init__(self, app: WSGIApplication, environ: WSGIEnvironment, context: RequestContext, target: Target) -> None:
+        self._app = app
+        self._environ = environ
+        self._context = context
+        self._target = target
+        self._fields = context.settings.server_fields
+
+    def run(self) -> ServerFacts:
+        server = self._get_server()
+        return read_facts(
+            Answers(
+                server=server,
+                flavor=self._get_flavor(server),
+                extra_specs=self._get_extra_specs(server),
+                image=self._get_image(server),
+                attachments=self._get_attachments(server),
+            ),
+            self._fields,
+        )
+
+    def _get_server(self) -> dict[str, Any]:
+        path = ("servers", self._target.server_id)
+        response = None
+        if PROPERTIES in self._fields and IMAGE_NAME not in self._fields:
+            response = self._ask(*path, version=_PROPERTIES_VERSION)
+        if response is None or response.status == 406:  # an older Nova
+            response = self._ask(*path, version=_VERSION)
+        if response.status == 404 and "itemNotFound" in response.document:
+            raise ServerNotFound
+        return self._expect(response, "server")
+
+    def _get_flavor(self, server: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the flavor, where the server has only its id: on ``/v2``, which knows no microversions."""
+        flavor_id = _flavor_id(server)
+        if flavor_id is None or self._fields.isdisjoint(FLAVOR):
+            return None
+        response = self._ask("flavors", flavor_id)
+        if response.status == 404:
+            return {}
+        return self._expect(response, "flavor")
+
+    def _get_extra_specs(self, server: dict[str, Any]) -> dict[str, Any] | None:
+        flavor_id = _flavor_id(server)
+        if flavor_id is None or "server.flavor.extra_specs" not in self._fields:
+            return None
+        response = self._ask("flavors", flavor_id, "os-extra_specs")
+        if response.status in (403, 404):  # the policy hides them, or the flavor is gone
+            return None
+        return self._expect(response, "extra_specs")
+
+    def _get_image(self, server: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the image that a server was booted from, if a rule reads what the server does not have of it."""
+        image = server.get("image")
+        if type(image) is not dict or type(image.get("id")) is not str:
+            return None
+        needs_properties = PROPERTIES in self._fields and "properties" not in image
+        if not needs_properties and IMAGE_NAME not in self._fields:
+            return None
+        response = self._ask("images", image["id"])
+        if response.status == 404:
+            return {}
+        return self._expect(response, "image")
+
+    def _get_attachments(self, server: dict[str, Any]) -> list[Any] | None:
+        """Return where volumes are attached, if only that tells whether one of them is the root device."""
+        if VOLUME_BACKED not in self._fields or not server.get("os-extended-volumes:volumes_attached"):
+            return None
+        response = self._ask("servers", self._target.server_id, "os-volume_attachments")
+        if response.status != 200 or type(response.document.get("volumeAttachments")) is not list:
+            raise LookupFailed(f"the compute API responded {response.status} about the volumes of the server")
+        attachments: list[Any] = response.document["volumeAttachments"]
+        return attachments
+
+    def _ask(self, *path: str, version: str | None = None) -> _Response:
+        question = build_question(self._environ, self._target, *path, version=version)
+        try:
+            response = webob.Request(question).get_response(self._app)
+            body = response.body
+        except Exception as error:
+            LOG.exception("the question about a server failed")
+            raise LookupFailed(f"the compute API failed: {type(error).__name__}") from error
+        if response.status_int == 401 and not self._context.identity.authenticated:
+            raise NotAuthenticated
+        if len(body) > _MAX_BYTES:
+            raise LookupFailed(f"the compute API's response has more than {_MAX_BYTES} bytes")
+        return _Response(response.status_int, _decode(body))
+
+    def _expect(self, response: _Response, key: str) -> dict[str, Any]:
+        found = response.document.get(key)
+        if response.status != 200:
+            raise LookupFailed(f"the compute API responded {response.status} to the question about a {key}")
+        if type(found) is not dict:
+            raise LookupFailed(f"the compute API's response has no {key}")
+        return found
+
+
+def _flavor_id(server: dict[str, Any]) -> str | None:
+    """Return the id of the flavor, if the server has nothing else of it."""
+    flavor = server.get("flavor")
+    if type(flavor) is not dict or "original_name" in flavor or type(flavor.get("id")) is not str:
+        return None
+    flavor_id: str = flavor["id"]
+    return flavor_id
+
+
+def _decode(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    if type(document) is not dict:
+        return {}
+    return document
