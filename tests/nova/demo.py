@@ -181,11 +181,15 @@ def serve_policy(cloud: Any, port: int, config: str, in_gateway: bool) -> int:
     build = demo_policy.build_pipeline
     if in_gateway:
         build = demo_policy.build_gateway
-    server = waitress.create_server(build(cloud, config), host="127.0.0.1", port=port, threads=8)
+    with demo_policy.collect_stores() as stores:
+        app = build(cloud, config)
+    server = waitress.create_server(app, host="127.0.0.1", port=port, threads=8)
     threading.Thread(target=server.run, daemon=True).start()
-    write(f"It serves http://127.0.0.1:{port}/v2.1 and judges by {config}, which is read again when it changes.")
+    write(f"It serves http://127.0.0.1:{port}/v2.1 and judges by {config}. Edit that file and save it: within two")
+    write("seconds a line here tells that the new policy is in force, or what is wrong with it.")
     write(f"Its journal: {cloud.journal}\n")
     demo_policy.write_callers(write, port, servers)
+    demo_policy.watch(write, stores)
     demo_policy.show_records(write, cloud.journal)
     wait_for_interrupt()
     server.close()

@@ -126,10 +126,13 @@ def ask(port: int, token: str, path: str) -> int:
         return connection.getresponse().status
 
 
-def test_a_bad_policy_is_refused_before_nova_starts(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [("nonsense = 1\nmetadata_items = x", 2), ("one_at_a_time = true\ncoordination_url = nonsense://h", 1)],
+)
+def test_a_bad_policy_is_refused_before_nova_starts(options: str, count: int, tmp_path: Path) -> None:
     config = tmp_path / "my.conf"
-    config.write_text("[imagefilter]\nnonsense = 1\nmetadata_items = x\n")
+    config.write_text(f"[imagefilter]\n{options}\n")
     done = run("--config", str(config))
-    assert done.returncode == 2
-    assert done.stdout.count("error: ") == 2
+    assert (done.returncode, done.stdout.count("error: ")) == (2, count)
     assert "Nova" not in done.stdout
