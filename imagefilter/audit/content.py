@@ -55,11 +55,20 @@ def describe_verdict(
 
 
 def describe_measured(measured: Measured) -> dict[str, Any]:
-    """Describe what was counted for a request, and how long its lock and its count took, in seconds."""
+    """Describe what was counted for a request, and how long its lock and its questions took, in seconds."""
     content: dict[str, Any] = {}
     counts = {name: count for name, count in measured.usage._asdict().items() if count is not None}
     if counts:
         content["snapshot_usage"] = counts
+    limits = measured.limits
+    if limits is not None:  # of the others the policy tells
+        content["snapshot_limits"] = {
+            "server": limits.per_server,
+            "project": limits.per_project,
+            "in_progress": limits.in_progress,
+        }
+    if measured.image_quota is not None:
+        content["image_quota"] = {name: quota._asdict() for name, quota in measured.image_quota.items()}
     for name in ("lock_seconds", "lookup_seconds"):
         seconds = getattr(measured, name)
         if seconds is not None:

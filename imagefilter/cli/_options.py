@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from imagefilter.cli._output import fail
 from imagefilter.policy.config import ConfigError
+from imagefilter.policy.limits import Limits
 from imagefilter.policy.policy import Policy
-from imagefilter.rules.case import LockState, Usage
+from imagefilter.rules.case import LockState, Quota, Usage
 from imagefilter.rules.table import load_policy
 
 DEFAULT_CONFIG = "/etc/imagefilter/imagefilter.conf"
@@ -65,11 +67,17 @@ class FixedLookups(NamedTuple):
     """Lookups for :mod:`imagefilter.rules` that return what the operator gave on the command line, or a record has."""
 
     quota: int
+    applying: Limits
     counts: Usage = Usage()
+    quotas: Mapping[str, Quota] = {}
 
     def metadata_items(self) -> int:
         """Return the quota."""
         return self.quota
+
+    def limits(self) -> Limits:
+        """Return the limits that apply."""
+        return self.applying
 
     def lock(self) -> LockState:
         """Return that the lock is held: nobody else asks."""
@@ -78,6 +86,10 @@ class FixedLookups(NamedTuple):
     def usage(self) -> Usage:
         """Return the counts."""
         return self.counts
+
+    def image_quota(self) -> Mapping[str, Quota]:
+        """Return the image API's quotas."""
+        return self.quotas
 
     def count_rotated_out(self) -> int | None:
         """Return that no backup is rotated out."""

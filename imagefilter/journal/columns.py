@@ -58,6 +58,12 @@ FIELDS = """
         "limit" BIGINT,
         usage BIGINT,
         snapshot_usage STRUCT("server" BIGINT, project BIGINT, in_progress BIGINT),
+        snapshot_limits STRUCT("server" BIGINT, project BIGINT, in_progress BIGINT),
+        image_quota STRUCT(
+            image_count_total STRUCT("limit" BIGINT, usage BIGINT),
+            image_size_total STRUCT("limit" BIGINT, usage BIGINT),
+            image_count_uploading STRUCT("limit" BIGINT, usage BIGINT)
+        ),
         lock_seconds DOUBLE,
         lookup_seconds DOUBLE,
         lost_lock BOOLEAN,
@@ -113,6 +119,8 @@ VERDICT_COLUMNS = {
     "quota_limit": 'content."limit"',
     "quota_usage": "content.usage",
     "snapshot_usage": "content.snapshot_usage",
+    "snapshot_limits": "content.snapshot_limits",
+    "image_quota": "content.image_quota",
     "lock_seconds": "content.lock_seconds",
     "lookup_seconds": "content.lookup_seconds",
     "method": "content.method",

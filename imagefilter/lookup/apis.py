@@ -14,6 +14,8 @@ from imagefilter.policy.policy import Policy
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
+    from imagefilter.lookup.identity import IdentityAPI
+
 
 class APIs:
     """The APIs around one filter; what is remembered of them lasts until a reload changes how they are asked."""
@@ -21,6 +23,8 @@ class APIs:
     def __init__(self, app: WSGIApplication) -> None:
         self._app = app
         self._compute = ComputeAPI(app, 0)
+        self._identity: IdentityAPI | None = None
+        self._identified_by: tuple[object, ...] = ()
         self._coordinator: Coordinator | None = None
         self._coordinated_by: tuple[object, ...] = ()
 
@@ -29,7 +33,21 @@ class APIs:
         policy = context.policy
         if policy.lookup_ttl != self._compute.ttl:
             self._compute = ComputeAPI(self._app, policy.lookup_ttl)
-        return RequestLookups(self._compute, self._find_coordinator(policy), environ, context)
+        identity = self._find_identity(context)
+        return RequestLookups(self._compute, identity, self._find_coordinator(policy), environ, context)
+
+    def _find_identity(self, context: RequestContext) -> IdentityAPI | None:
+        """Return the identity API if the limits of the request's project are there."""
+        policy = context.policy
+        if not context.settings.limits.from_keystone:
+            return None
+        wanted = (policy.image_api, policy.lookup_ttl)
+        if wanted != self._identified_by:
+            from imagefilter.lookup.identity import IdentityAPI  # noqa: PLC0415  # it loads an HTTP client
+
+            self._identity = IdentityAPI(policy.image_api, policy.lookup_ttl)
+            self._identified_by = wanted
+        return self._identity
 
     def _find_coordinator(self, policy: Policy) -> Coordinator | None:
         wanted = (policy.coordination_url, policy.lock_lease, policy.image_api.timeout, policy.needs_locks)

@@ -46,6 +46,7 @@ class Settings(NamedTuple):
     limits: Limits
     metadata_set: Mapping[str, Template]  # the operator's own stamps
     expires_after: datetime.timedelta | None  # None: never
+    image_quota_check: bool
     own_keys: Mapping[str, ReservedKeys]  # by action: keys that clients may not set, since the filter or counting does
 
     @property
@@ -80,6 +81,7 @@ def build_settings(
         limits=limits,
         metadata_set=metadata_set,
         expires_after=expires_after,
+        image_quota_check=values["image_quota_check"],
         own_keys=_own_keys(_find_stamps(limits, metadata_set, expires_after)),
     )
 
@@ -92,6 +94,7 @@ def _limits(values: Mapping[str, Any]) -> Limits:
         one_at_a_time=values["one_at_a_time"],
         rotation_max=values["backup_rotation_max"],
         rotation_min=values["backup_rotation_min"],
+        from_keystone=values["limits_source"] == "keystone",
     )
 
 
