@@ -31,6 +31,8 @@ limit, and an exception becomes Nova's 500. Options are keys of the paste sectio
 * ``snapshots_in_progress`` (``-1``, *p*): how many of them may be unfinished at a time;
 * ``one_at_a_time`` (``false``, *p*): whether a server has one image action at a time;
 * ``backup_rotation_max``, ``backup_rotation_min`` (``-1``, *p*): how many backups a createBackup may keep;
+* ``limits_source`` (``config``, *p*): ``keystone`` asks Keystone, at ``identity_api_url``, for its unified limits;
+* ``image_quota_check`` (``false``, *p*): whether Glance's own quota is asked beforehand;
 * ``metadata_set`` (*p*): metadata that the filter sets on each image, as ``key:value`` pairs;
 * ``image_expires`` (*p*): how long images are kept, such as ``30d``;
 * ``coordination_url``, ``lock_wait`` (``2``), ``lock_lease`` (``300``): the locks that keep limits exact;

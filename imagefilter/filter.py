@@ -168,7 +168,8 @@ def _canonical_body(context: RequestContext, verdict: Verdict) -> bytes | None:
 
 def _usage_headers(context: RequestContext, lookups: RequestLookups, is_made: bool) -> list[tuple[str, str]]:
     """Tell a client how many images there are, with this one, beside the limits."""
-    text = describe_usage(context.settings.limits, lookups.measured.usage, int(is_made))
+    limits = lookups.measured.limits or context.settings.limits
+    text = describe_usage(limits, lookups.measured.usage, int(is_made))
     if not text:
         return []
     return [("X-Snapshot-Usage", text)]

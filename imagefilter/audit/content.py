@@ -68,6 +68,15 @@ def describe_measured(measured: Measured, context: RequestContext, bounds: Bound
         content["snapshot_usage"] = counts
     if measured.facts is not None:
         content["facts"] = list(_describe_facts(measured.facts, context, bounds))
+    limits = measured.limits
+    if limits is not None:  # of the others the policy tells
+        content["snapshot_limits"] = {
+            "server": limits.per_server,
+            "project": limits.per_project,
+            "in_progress": limits.in_progress,
+        }
+    if measured.image_quota is not None:
+        content["image_quota"] = {name: quota._asdict() for name, quota in measured.image_quota.items()}
     for name in ("lock_seconds", "lookup_seconds", "server_seconds"):
         seconds = getattr(measured, name)
         if seconds is not None:

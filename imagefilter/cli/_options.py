@@ -6,13 +6,15 @@ import argparse
 import datetime
 import os
 import sys
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from imagefilter.cli._numbers import parse_count, parse_quota
 from imagefilter.cli._output import fail
 from imagefilter.policy.config import ConfigError
+from imagefilter.policy.limits import Limits
 from imagefilter.policy.policy import Policy
-from imagefilter.rules.case import LockState, LookupFailed, ServerFacts, Usage
+from imagefilter.rules.case import LockState, LookupFailed, Quota, ServerFacts, Usage
 from imagefilter.rules.table import load_policy
 
 DEFAULT_CONFIG = "/etc/imagefilter/imagefilter.conf"
@@ -61,13 +63,19 @@ class FixedLookups(NamedTuple):
     """Lookups for :mod:`imagefilter.rules` that return what the operator gave on the command line, or a record has."""
 
     quota: int
+    applying: Limits
     counts: Usage = Usage()
+    quotas: Mapping[str, Quota] = {}
     facts: ServerFacts | None = None
     time: datetime.datetime | None = None
 
     def metadata_items(self) -> int:
         """Return the quota."""
         return self.quota
+
+    def limits(self) -> Limits:
+        """Return the limits that apply."""
+        return self.applying
 
     def lock(self) -> LockState:
         """Return that the lock is held: nobody else asks."""
@@ -86,6 +94,10 @@ class FixedLookups(NamedTuple):
     def now(self) -> datetime.datetime:
         """Return the time of the request."""
         return self.time or datetime.datetime.now(datetime.timezone.utc)
+
+    def image_quota(self) -> Mapping[str, Quota]:
+        """Return the image API's quotas."""
+        return self.quotas
 
     def count_rotated_out(self) -> int | None:
         """Return that no backup is rotated out."""

@@ -14,9 +14,10 @@ from typing import Any
 from imagefilter.policy.context import RequestContext, build_context
 from imagefilter.policy.limits import Limits
 from imagefilter.policy.policy import Policy
+from imagefilter.policy.settings import Settings
 from imagefilter.request.action import ACTIONS, NAMED_ACTIONS, ImageAction, recognise
 from imagefilter.request.identity import Identity
-from imagefilter.rules.case import ServerFacts, Usage
+from imagefilter.rules.case import Quota, ServerFacts, Usage
 from imagefilter.rules.own import OwnRule
 from imagefilter.rules.table import Part
 
@@ -37,6 +38,8 @@ COLUMNS = (
     "rotation",
     "snapshot_usage",
     "facts",
+    "snapshot_limits",
+    "image_quota",
     "metadata",
     "metadata_keys",
     "metadata_count",
@@ -97,7 +100,7 @@ def find_unknown_rules(row: Row, context: RequestContext) -> frozenset[str]:
 
     :param context: the request beside the policy that judges now.
     """
-    limits = context.settings.limits
+    settings = context.settings
     missing = set(_find_missing_parts(row))
     roles_are_missing = not _ROLES.isdisjoint(_truncated_lengths(row))  # they decide who is exempt
     unknown = []
@@ -109,7 +112,9 @@ def find_unknown_rules(row: Row, context: RequestContext) -> frozenset[str]:
             continue
         if rule.reads_image and row["action"] not in NAMED_ACTIONS:
             continue
-        if rule.reads is Part.USAGE and _is_usage_unknown(rule.name, row, limits):
+        if rule.reads is Part.USAGE and _is_usage_unknown(rule.name, row, find_limits(row, settings)):
+            unknown.append(rule.name)
+        if rule.reads is Part.IMAGE_QUOTA and settings.image_quota_check and row["image_quota"] is None:
             unknown.append(rule.name)
         if rule.reads in missing or (roles_are_missing and not rule.always_enforced):
             unknown.append(rule.name)
@@ -154,16 +159,45 @@ def read_usage(row: Row) -> Usage:
     return Usage(**(row["snapshot_usage"] or {}))
 
 
-def _is_usage_unknown(rule: str, row: Row, limits: Limits) -> bool:
-    """Return whether nobody can say what a limit means for a recorded request."""
+def read_image_quota(row: Row) -> dict[str, Quota]:
+    """Return the recorded quotas of the image API."""
+    quotas = {}
+    for name, quota in (row["image_quota"] or {}).items():
+        if quota is not None:
+            quotas[name] = Quota(**quota)
+    return quotas
+
+
+def find_limits(row: Row, settings: Settings) -> Limits | None:
+    """Return the limits that apply to a recorded request; None if Keystone has them, and the record does not say which.
+
+    :param settings: of the project, by the policy that judges now.
+    """
+    if not settings.limits.from_keystone:
+        return settings.limits
+    recorded = row["snapshot_limits"]
+    if recorded is None:
+        return None
+    return settings.limits._replace(
+        per_server=recorded["server"], per_project=recorded["project"], in_progress=recorded["in_progress"]
+    )
+
+
+def _is_usage_unknown(rule: str, row: Row, limits: Limits | None) -> bool:
+    """Return whether nobody can say what a limit means for a recorded request.
+
+    :param limits: that apply; None: nobody knows.
+    """
+    if rule in ("one-at-a-time", "limit-busy"):  # it was busy at that moment
+        return bool(row["rule"] == rule)
+    if limits is None:
+        return True
     usage = read_usage(row)
     counts = {
         "server-limit": (limits.per_server, usage.server),
         "project-limit": (limits.per_project, usage.project),
         "progress-limit": (limits.in_progress, usage.in_progress),
     }
-    if rule not in counts:  # it was busy at that moment
-        return bool(row["rule"] == rule)
     limit, count = counts[rule]
     if limit < 0:
         return False

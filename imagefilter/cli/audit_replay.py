@@ -19,7 +19,17 @@ from imagefilter.cli._options import (
     load_config,
 )
 from imagefilter.cli._output import printable_rows
-from imagefilter.cli._recorded import COLUMNS, Row, find_unknown_rules, read_facts, read_time, read_usage, rebuild
+from imagefilter.cli._recorded import (
+    COLUMNS,
+    Row,
+    find_limits,
+    find_unknown_rules,
+    read_facts,
+    read_image_quota,
+    read_time,
+    read_usage,
+    rebuild,
+)
 from imagefilter.cli._replay_summary import COLUMNS as GROUP_COLUMNS
 from imagefilter.cli._replay_summary import GROUPS, Replayed, ReplaySummary
 from imagefilter.journal.history import History
@@ -93,8 +103,11 @@ def replay(row: Row, policy: Policy, quota: int) -> Replayed | None:
         return None
     if context is None:
         return Replayed(row, None, frozenset(), policy.rules)
-    verdict = judge(context, FixedLookups(quota, read_usage(row), read_facts(row), read_time(row)))
-    return Replayed(row, verdict, find_unknown_rules(row, context), policy.rules)
+    limits = find_limits(row, context.settings) or context.settings.limits
+    lookups = FixedLookups(
+        quota, limits, read_usage(row), read_image_quota(row), facts=read_facts(row), time=read_time(row)
+    )
+    return Replayed(row, judge(context, lookups), find_unknown_rules(row, context), policy.rules)
 
 
 def _limit(columns: tuple[str, ...], rows: list[tuple[Any, ...]], args: argparse.Namespace, newest: bool) -> Table:

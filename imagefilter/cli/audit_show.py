@@ -28,6 +28,8 @@ _FIELDS = (
     "quota_limit",
     "quota_usage",
     "snapshot_usage",
+    "snapshot_limits",
+    "image_quota",
     "lock_seconds",
     "lookup_seconds",
     "outcome",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,11 +18,12 @@ from imagefilter.cli._server import add_server, find_facts
 from imagefilter.fault import Fault
 from imagefilter.policy.config import RawOption
 from imagefilter.policy.context import RequestContext, build_context
+from imagefilter.policy.limits import KEYSTONE_LIMITS, apply_keystone
 from imagefilter.policy.policy import Policy
 from imagefilter.request.action import ACTIONS, ImageAction, recognise
 from imagefilter.request.body import read_body
 from imagefilter.request.identity import Identity
-from imagefilter.rules.case import Lookups, Refusal, Usage
+from imagefilter.rules.case import IMAGE_QUOTAS, Lookups, Quota, Refusal, Usage
 from imagefilter.rules.engine import Decision, Verdict, examine, judge
 
 _COLUMNS = ("Rule", "Mode", "Result", "Settings")
@@ -58,6 +60,20 @@ class Explain(StatusLister):
             default=Usage(0, 0, 0),
             help="how many images there are already, for the limits (default: none)",
         )
+        parser.add_argument(
+            "--keystone-limits",
+            metavar="NAME=N,...",
+            type=_parse_keystone_limits,
+            default={},
+            help=f"Keystone's limits, for limits_source = keystone: {', '.join(KEYSTONE_LIMITS)} (default: none)",
+        )
+        parser.add_argument(
+            "--image-quota",
+            metavar="NAME=USED/LIMIT,...",
+            type=_parse_image_quota,
+            default={},
+            help=f"Glance's own quotas, for image_quota_check: {', '.join(IMAGE_QUOTAS)} (default: none)",
+        )
         add_server(parser)
         parser.add_argument("body", metavar="BODY.json", help="the body of the request; - is standard input")
         return parser
@@ -77,9 +93,9 @@ class Explain(StatusLister):
             self.status = 2
             return _COLUMNS, []
         context = build_context(action, _build_identity(parsed_args), policy)
-        lookups = FixedLookups(
-            parsed_args.quota, parsed_args.usage, find_facts(parsed_args, context.settings.server_fields)
-        )
+        limits = apply_keystone(context.settings.limits, parsed_args.keystone_limits)
+        facts = find_facts(parsed_args, context.settings.server_fields)
+        lookups = FixedLookups(parsed_args.quota, limits, parsed_args.usage, parsed_args.image_quota, facts=facts)
         verdict = judge(context, lookups)
         self.app.stderr.write(
             f"{printable(_describe(verdict))} (at {parsed_args.microversion}, as at every microversion)\n"
@@ -97,6 +113,26 @@ def _parse_usage(text: str) -> Usage:
             raise argparse.ArgumentTypeError(f"'{part}' is not one of server=N, project=N, in_progress=N")
         counts[name] = parse_count(number)
     return Usage(0, 0, 0)._replace(**counts)
+
+
+def _parse_keystone_limits(text: str) -> dict[str, int]:
+    limits = {}
+    for part in text.split(","):
+        limit = re.fullmatch(r"\s*([a-z_]+)=(-1|[0-9]+)\s*", part, re.ASCII)
+        if limit is None or limit[1] not in KEYSTONE_LIMITS:
+            raise argparse.ArgumentTypeError(f"'{part}' is not NAME=N with one of {', '.join(KEYSTONE_LIMITS)}")
+        limits[limit[1]] = int(limit[2])
+    return limits
+
+
+def _parse_image_quota(text: str) -> dict[str, Quota]:
+    quotas = {}
+    for part in text.split(","):
+        quota = re.fullmatch(r"\s*([a-z_]+)=([0-9]+)/(-1|[0-9]+)\s*", part, re.ASCII)
+        if quota is None or quota[1] not in IMAGE_QUOTAS:
+            raise argparse.ArgumentTypeError(f"'{part}' is not NAME=USED/LIMIT with one of {', '.join(IMAGE_QUOTAS)}")
+        quotas[quota[1]] = Quota(limit=int(quota[3]), usage=int(quota[2]))
+    return quotas
 
 
 def _read_body(path: str) -> bytes:

@@ -61,6 +61,12 @@ FIELDS = """
         own_rule BOOLEAN,
         reason VARCHAR,
         facts STRUCT(field VARCHAR, "value" VARCHAR)[],
+        snapshot_limits STRUCT("server" BIGINT, project BIGINT, in_progress BIGINT),
+        image_quota STRUCT(
+            image_count_total STRUCT("limit" BIGINT, usage BIGINT),
+            image_size_total STRUCT("limit" BIGINT, usage BIGINT),
+            image_count_uploading STRUCT("limit" BIGINT, usage BIGINT)
+        ),
         lock_seconds DOUBLE,
         lookup_seconds DOUBLE,
         server_seconds DOUBLE,
@@ -121,6 +127,8 @@ VERDICT_COLUMNS = {
     "reason": "content.reason",
     "facts": "content.facts",
     "server_seconds": "content.server_seconds",
+    "snapshot_limits": "content.snapshot_limits",
+    "image_quota": "content.image_quota",
     "lock_seconds": "content.lock_seconds",
     "lookup_seconds": "content.lookup_seconds",
     "method": "content.method",

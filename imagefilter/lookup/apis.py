@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from imagefilter.coordination.coordinator import Coordinator
 from imagefilter.coordination.url import load_backend
 from imagefilter.lookup.compute import ComputeAPI
-from imagefilter.lookup.request import RequestLookups
+from imagefilter.lookup.request import RequestLookups, Services
 from imagefilter.policy.context import RequestContext
 from imagefilter.policy.policy import Policy
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+    from imagefilter.lookup.identity import IdentityAPI
 
 
 class APIs:
@@ -27,6 +29,8 @@ class APIs:
         self._app = app
         self._unwrapped = unwrapped
         self._compute = ComputeAPI(app, 0)
+        self._identity: IdentityAPI | None = None
+        self._identified_by: tuple[object, ...] = ()
         self._coordinator: Coordinator | None = None
         self._coordinated_by: tuple[object, ...] = ()
 
@@ -35,7 +39,22 @@ class APIs:
         policy = context.policy
         if policy.lookup_ttl != self._compute.ttl:
             self._compute = ComputeAPI(self._app, policy.lookup_ttl)
-        return RequestLookups(self._compute, self._unwrapped, self._find_coordinator(policy), environ, context)
+        identity = self._find_identity(context)
+        services = Services(self._compute, self._unwrapped, identity, self._find_coordinator(policy))
+        return RequestLookups(services, environ, context)
+
+    def _find_identity(self, context: RequestContext) -> IdentityAPI | None:
+        """Return the identity API if the limits of the request's project are there."""
+        policy = context.policy
+        if not context.settings.limits.from_keystone:
+            return None
+        wanted = (policy.image_api, policy.lookup_ttl)
+        if wanted != self._identified_by:
+            from imagefilter.lookup.identity import IdentityAPI  # noqa: PLC0415  # it loads an HTTP client
+
+            self._identity = IdentityAPI(policy.image_api, policy.lookup_ttl)
+            self._identified_by = wanted
+        return self._identity
 
     def _find_coordinator(self, policy: Policy) -> Coordinator | None:
         wanted = (policy.coordination_url, policy.lock_lease, policy.image_api.timeout, policy.needs_locks)

@@ -5,18 +5,13 @@ Truth is the image API's; there is no table of ours that could drift from it.
 
 from __future__ import annotations
 
-import json
-import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-import requests
-
-from imagefilter.bounded import BoundedSession, TooLong
+from imagefilter.lookup.session import CallerSession
 from imagefilter.policy.limits import STAMPS
 from imagefilter.policy.policy import ImageAPIOptions
-from imagefilter.rules.case import LookupFailed
 
 # The statuses of an image that is not finished.
 _UNFINISHED = frozenset(("queued", "saving", "uploading", "importing"))
@@ -56,10 +51,9 @@ def list_images(url: str, token: str, query: ImageQuery, options: ImageAPIOption
     :param seconds: how long it may take.
     :raises LookupFailed: if it takes longer, if there is too much of it, or if the answer is none.
     """
-    with BoundedSession(seconds, _MAX_BYTES) as session:
-        session.verify = options.ca_file or ssl.get_default_verify_paths().cafile or True
-        session.headers.update({"X-Auth-Token": token, "Accept": "application/json", "Accept-Encoding": "identity"})
-        reading = _Reading(session, f"{url}/v2/images", query.project_id)
+    failure = f"the images of project {query.project_id} could not be counted by the image API"
+    with CallerSession(token, options.ca_file, seconds, _MAX_BYTES, failure) as session:
+        reading = _Reading(session, f"{url}/v2/images")
         found = {}
         for parameters in _build_queries(query):
             for document in reading.pages(parameters):
@@ -102,10 +96,9 @@ def _build_queries(query: ImageQuery) -> Iterator[dict[str, str]]:
 class _Reading:
     """Reads pages of images."""
 
-    def __init__(self, session: BoundedSession, url: str, project_id: str) -> None:
+    def __init__(self, session: CallerSession, url: str) -> None:
         self._session = session
         self._url = url
-        self._project_id = project_id
 
     def pages(self, parameters: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         """Yield the images on all pages. Of a page's ``next`` only the marker is used: the rest of it is ours."""
@@ -114,39 +107,17 @@ class _Reading:
             own = dict(parameters)
             if markers:
                 own["marker"] = markers[-1]
-            page = self._get(own)
+            page = self._session.get(self._url, own)
             images = page.get("images")
             if not isinstance(images, list) or not all(map(_has_id, images)):
-                raise self._fail("its answer is no list of images")
+                raise self._session.fail("its answer is no list of images")
             yield from images
             if not page.get("next"):
                 return
             marker = _read_marker(page["next"])
             if not marker or marker in markers:
-                raise self._fail("its pages have no end")
+                raise self._session.fail("its pages have no end")
             markers.append(marker)
-
-    def _get(self, parameters: Mapping[str, str]) -> dict[str, Any]:
-        try:
-            response = self._session.get(self._url, params=parameters)
-        except TooLong as error:
-            raise self._fail(f"its answer has more than {_MAX_BYTES} bytes") from error
-        except requests.Timeout as error:
-            raise self._fail("no answer in time (api_timeout)") from error
-        except requests.RequestException as error:
-            raise self._fail(type(error).__name__) from error
-        if response.status_code != 200:
-            raise self._fail(f"it responded {response.status_code}")
-        try:
-            document = json.loads(response.content)
-        except (ValueError, RecursionError):
-            document = None
-        if not isinstance(document, dict):
-            raise self._fail("its answer is no JSON object")
-        return document
-
-    def _fail(self, reason: str) -> LookupFailed:
-        return LookupFailed(f"the images of project {self._project_id} could not be counted by the image API: {reason}")
 
 
 def _read_image(document: Mapping[str, Any], project_id: str) -> Image | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import time
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagefilter.coordination.backend import BackendFailed
@@ -11,59 +13,85 @@ from imagefilter.coordination.coordinator import Coordinator, Held
 from imagefilter.lookup.compute import ComputeAPI
 from imagefilter.lookup.server import look_up_server
 from imagefilter.policy.context import RequestContext
-from imagefilter.policy.limits import LockKeys
+from imagefilter.policy.limits import Limits, LockKeys, apply_keystone
 from imagefilter.request.codec import read_rotation
-from imagefilter.rules.case import LockState, LookupFailed, ServerFacts, ServerNotFound, Usage
+from imagefilter.rules.case import LockState, LookupFailed, Quota, ServerFacts, ServerNotFound, Usage
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
+    from imagefilter.lookup.identity import IdentityAPI
     from imagefilter.lookup.images import Image
 
 
 class Measured(NamedTuple):
-    """What was counted for a request, and how long that took, in seconds; None: nobody asked."""
+    """What was found out for a request, and how long that took, in seconds; None: nobody asked."""
 
     usage: Usage = Usage()
+    limits: Limits | None = None  # that apply, where they are Keystone's
+    image_quota: Mapping[str, Quota] | None = None
     lock_seconds: float | None = None
     lookup_seconds: float | None = None
     facts: ServerFacts | None = None
     server_seconds: float | None = None
 
 
+class Services(NamedTuple):
+    """What is asked for a request.
+
+    :ivar app: the compute API, where questions can name a microversion.
+    :ivar identity: the identity API, if the limits of the request's project are there.
+    :ivar coordinator: of the locks, if there are any.
+    """
+
+    compute: ComputeAPI
+    app: WSGIApplication
+    identity: IdentityAPI | None
+    coordinator: Coordinator | None
+
+
 class RequestLookups:
     """Answers the questions of the rules about one request, each once."""
 
-    def __init__(
-        self,
-        compute: ComputeAPI,
-        app: WSGIApplication,
-        coordinator: Coordinator | None,
-        environ: WSGIEnvironment,
-        context: RequestContext,
-    ) -> None:
+    def __init__(self, services: Services, environ: WSGIEnvironment, context: RequestContext) -> None:
         self.measured = Measured()
         self.lost_lock = False  # while the request was forwarded: the limit may be exceeded
-        self._compute = compute
-        self._app = app
-        self._coordinator = coordinator
+        self._services = services
         self._environ = environ
         self._context = context
         self._held: list[Held] = []
         self._state: LockState | LookupFailed | None = None
+        self._limits: Limits | LookupFailed | None = None
         self._images: list[Image] | LookupFailed | None = None
         self._server: ServerFacts | LookupFailed | ServerNotFound | None = None
+        self._image_quota: dict[str, Quota] | LookupFailed | None = None
 
     def metadata_items(self) -> int:
         """See :meth:`imagefilter.lookup.compute.ComputeAPI.metadata_items`."""
-        return self._compute.metadata_items(self._environ, self._context)
+        return self._services.compute.metadata_items(self._environ, self._context)
+
+    def limits(self) -> Limits:
+        """See :class:`imagefilter.rules.case.Lookups`."""
+        if self._limits is None:
+            with self._measuring():
+                try:
+                    self._limits = self._ask_for_limits()
+                except LookupFailed as error:
+                    self._limits = error
+        if isinstance(self._limits, LookupFailed):
+            raise self._limits
+        self.measured = self.measured._replace(limits=self._limits)
+        return self._limits
 
     def lock(self) -> LockState:
         """See :class:`imagefilter.rules.case.Lookups`."""
         if self._state is None:
+            limits = self._context.settings.limits
+            with contextlib.suppress(LookupFailed):  # then the limits themselves report it, each by its own mode
+                limits = self._find_limits()
             began = time.monotonic()
             try:
-                self._state = self._lock(self._context.find_locks())
+                self._state = self._lock(self._context.find_locks(limits))
             except BackendFailed as error:
                 self._state = LookupFailed(str(error))
             self.measured = self.measured._replace(lock_seconds=time.monotonic() - began)
@@ -73,7 +101,7 @@ class RequestLookups:
 
     def usage(self) -> Usage:
         """See :class:`imagefilter.rules.case.Lookups`."""
-        images, limits = self._list_images(), self._context.settings.limits
+        images, limits = self._list_images(), self._find_limits()
         of_server = sum(image.server_id == self._context.server_id for image in images)
         usage = Usage(server=of_server)
         if limits.count_project:
@@ -86,7 +114,7 @@ class RequestLookups:
         if self._server is None:
             began = time.monotonic()
             try:
-                self._server = look_up_server(self._app, self._environ, self._context)
+                self._server = look_up_server(self._services.app, self._environ, self._context)
             except (LookupFailed, ServerNotFound) as error:
                 self._server = error
             else:
@@ -110,6 +138,19 @@ class RequestLookups:
             return 0
         return count_rotated_out(self._list_images(), self._context.server_id, backup_type, rotation)
 
+    def image_quota(self) -> Mapping[str, Quota]:
+        """See :class:`imagefilter.rules.case.Lookups`."""
+        if self._image_quota is None:
+            with self._measuring():
+                try:
+                    self._image_quota = self._ask_for_image_quota()
+                except LookupFailed as error:
+                    self._image_quota = error
+        if isinstance(self._image_quota, LookupFailed):
+            raise self._image_quota
+        self.measured = self.measured._replace(image_quota=self._image_quota)
+        return self._image_quota
+
     def end(self, is_known: bool) -> None:
         """Give the locks back, once.
 
@@ -126,6 +167,15 @@ class RequestLookups:
         held, self._held = self._held, []
         for lock in reversed(held):
             self.lost_lock |= not lock.release()
+
+    def _find_limits(self) -> Limits:
+        """Return the limits that apply; Keystone is not asked for a caller who is bound by none."""
+        limits = self._context.settings.limits
+        if limits.from_keystone and self._limits is None and not self._context.is_counted:
+            return limits
+        if limits.from_keystone:
+            return self.limits()
+        return limits
 
     def _lock(self, keys: LockKeys) -> LockState:
         wait = 0.0
@@ -144,10 +194,10 @@ class RequestLookups:
     def _acquire(self, key: str | None, wait: float) -> bool:
         if key is None:
             return True
-        if self._coordinator is None:
+        if self._services.coordinator is None:
             raise BackendFailed("there is no back end of locks")
         try:
-            held = self._coordinator.acquire(key, wait)
+            held = self._services.coordinator.acquire(key, wait)
         except BackendFailed:
             self.release()
             raise
@@ -158,12 +208,11 @@ class RequestLookups:
 
     def _list_images(self) -> list[Image]:
         if self._images is None:
-            began = time.monotonic()
-            try:
-                self._images = self._ask_for_images()
-            except LookupFailed as error:
-                self._images = error
-            self.measured = self.measured._replace(lookup_seconds=time.monotonic() - began)
+            with self._measuring():
+                try:
+                    self._images = self._ask_for_images()
+                except LookupFailed as error:
+                    self._images = error
         if isinstance(self._images, LookupFailed):
             raise self._images
         return self._images
@@ -171,13 +220,52 @@ class RequestLookups:
     def _ask_for_images(self) -> list[Image]:
         from imagefilter.lookup import catalog, images  # noqa: PLC0415  # they load an HTTP client
 
-        context, options = self._context, self._context.policy.image_api
+        caller, options = self._find_caller(), self._context.policy.image_api
+        server_id: str | None = self._context.server_id
+        if self._find_limits().count_project:
+            server_id = None
+        url = catalog.find_image_api(self._environ, options)
+        query = images.ImageQuery(caller.project_id, server_id)
+        return images.list_images(url, caller.token, query, options, self._remaining_seconds())
+
+    def _ask_for_limits(self) -> Limits:
+        caller = self._find_caller()
+        if self._services.identity is None:
+            raise LookupFailed("identity_api_url is not set")
+        found = self._services.identity.limits(caller.token, caller.project_id, self._remaining_seconds())
+        return apply_keystone(self._context.settings.limits, found)
+
+    def _ask_for_image_quota(self) -> dict[str, Quota]:
+        from imagefilter.lookup import catalog, quota  # noqa: PLC0415  # as above
+
+        caller, options = self._find_caller(), self._context.policy.image_api
+        url = catalog.find_image_api(self._environ, options)
+        return quota.ask_image_quota(url, caller.token, caller.project_id, options, self._remaining_seconds())
+
+    def _find_caller(self) -> _Caller:
+        context = self._context
         token = self._environ.get("HTTP_X_AUTH_TOKEN") or self._environ.get("HTTP_X_STORAGE_TOKEN")
         if not context.identity.authenticated or not context.project_id or not token:
-            raise LookupFailed("nobody vouches for the caller, or he has no token: images can't be counted")
-        server_id: str | None = self._context.server_id
-        if context.settings.limits.count_project:
-            server_id = None
-        seconds = max(options.timeout - (self.measured.lock_seconds or 0), 0.1)
-        query = images.ImageQuery(context.project_id, server_id)
-        return images.list_images(catalog.find_image_api(self._environ, options), token, query, options, seconds)
+            raise LookupFailed("nobody vouches for the caller, or he has no token: no API can be asked as the caller")
+        return _Caller(context.project_id, token)
+
+    def _remaining_seconds(self) -> float:
+        spent = (self.measured.lock_seconds or 0) + (self.measured.lookup_seconds or 0)
+        return max(self._context.policy.image_api.timeout - spent, 0.1)
+
+    @contextlib.contextmanager
+    def _measuring(self) -> Iterator[None]:
+        """Add the time that a question takes to that of the others."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            seconds = (self.measured.lookup_seconds or 0) + time.monotonic() - began
+            self.measured = self.measured._replace(lookup_seconds=seconds)
+
+
+class _Caller(NamedTuple):
+    """As whom an API is asked."""
+
+    project_id: str
+    token: str

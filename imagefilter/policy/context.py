@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import NamedTuple
 
-from imagefilter.policy.limits import LockKeys, canonical_server_id, hash_names
+from imagefilter.policy.limits import Limits, LockKeys, canonical_server_id, hash_names
 from imagefilter.policy.policy import Policy
 from imagefilter.policy.settings import Settings
 from imagefilter.request.action import ImageAction, Target
@@ -34,22 +34,34 @@ class RequestContext(NamedTuple):
             return ""
         return canonical_server_id(self.action.target.server_id)
 
-    def find_locks(self) -> LockKeys:
+    @property
+    def is_counted(self) -> bool:
+        """Whether a count may refuse the request, so that which limits there are has to be known before it locks."""
+        if self.is_exempt or not self.settings.limits.count_images:
+            return False
+        modes = (self.settings.modes[rule] for rule in ("server-limit", "project-limit", "progress-limit"))
+        return "enforce" in modes or self.action.name in self.settings.own_locks
+
+    def find_locks(self, limits: Limits) -> LockKeys:
         """Return the locks that the image action needs.
 
         Never a lock of the server alone: anybody could lock anybody's server by naming it. A stranger locks nobody, and
         an exempt caller for no limit: his image may as well have come later.
+
+        :param limits: that apply.
         """
         if not self.identity.authenticated or not self.project_id:
             return LockKeys()
-        limits, modes = self.settings.limits, self.settings.modes
+        modes = self.settings.modes
         one_at_a_time = limits.one_at_a_time and modes["one-at-a-time"] == "enforce"
         by_server = by_project = False
-        if not self.is_exempt:
+        if self.is_counted:
             by_server = limits.per_server >= 0 and modes["server-limit"] == "enforce"
             by_project = limits.per_project >= 0 and modes["project-limit"] == "enforce"
             by_project |= limits.in_progress >= 0 and modes["progress-limit"] == "enforce"
             by_project |= self.action.name in self.settings.own_locks
+        # Another process may still remember that Keystone has a limit of the project, and lock that.
+        by_project |= by_server and limits.from_keystone
         server = project = None
         if by_project:
             project = hash_names(self.project_id)

@@ -58,6 +58,28 @@ The largest ``rotation`` of a createBackup, which is how many backups are kept; 
 The smallest ``rotation`` of a createBackup; 0 deletes all backups of the server. -1 is no limit.
 """,
     ),
+    cfg.StrOpt(
+        "limits_source",
+        default="config",
+        choices=[
+            ("config", "the options ``snapshots_per_server``, ``snapshots_per_project``, ``snapshots_in_progress``"),
+            ("keystone", "Keystone's unified limits of these names, and the options for those not registered there"),
+        ],
+        help="""
+Where the limits on the number of images come from. ``keystone`` asks at ``identity_api_url`` with the caller's own
+token; the answer is used again for ``lookup_ttl`` seconds. A project's own limit wins over the registered one, and one
+of ``api_region`` over one without a region; -1 is no limit.
+""",
+    ),
+    cfg.BoolOpt(
+        "image_quota_check",
+        default=False,
+        help="""
+Whether Glance's own quota is asked beforehand (``GET /v2/info/usage``, Glance 24 or newer with
+``use_keystone_limits``). Over it the response is 403 ``Image quota exceeded (image_count_total: limit N, in use M)``,
+where Nova itself responds 500, or accepts the request for an image that then vanishes.
+""",
+    ),
     cfg.Opt(
         "metadata_set",
         type=types.Dict(),
@@ -114,6 +136,13 @@ After how many seconds a lock is free again if nobody has released it: longer th
 Where images are counted: the image API's endpoint. Without it, the one in the caller's catalog.
 """,
     ),
+    cfg.URIOpt(
+        "identity_api_url",
+        schemes=["http", "https"],
+        help="""
+The identity API's endpoint, for ``limits_source = keystone``. No catalog is searched for it: Nova leaves it out.
+""",
+    ),
     cfg.StrOpt(
         "api_interface",
         default="internal",
@@ -126,8 +155,8 @@ reach the internal one.
     cfg.StrOpt(
         "api_region",
         help="""
-The region of the endpoint in the catalog. It is needed where the catalog has several: which one is meant is never
-guessed.
+The region of the endpoint in the catalog, and of limits in Keystone. It is needed where the catalog has several, or
+Keystone has limits of a region: which one is meant is never guessed.
 """,
     ),
     cfg.StrOpt(
@@ -155,6 +184,8 @@ PROJECT_LIMIT_OPTIONS = frozenset(
         "one_at_a_time",
         "backup_rotation_max",
         "backup_rotation_min",
+        "limits_source",
+        "image_quota_check",
         "metadata_set",
         "image_expires",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from oslo_utils import uuidutils
@@ -19,6 +20,10 @@ EXPIRES = "imagefilter_expires"
 _MARKS = {"createImage": ("instance_uuid",), "createBackup": ("instance_uuid", "image_type", "backup_type")}
 
 
+#: The limits that Keystone may hold, by the option's name, which is the resource's.
+KEYSTONE_LIMITS = ("snapshots_per_server", "snapshots_per_project", "snapshots_in_progress")
+
+
 class Limits(NamedTuple):
     """The limits of one project; -1 is no limit."""
 
@@ -28,17 +33,30 @@ class Limits(NamedTuple):
     one_at_a_time: bool
     rotation_max: int
     rotation_min: int
+    from_keystone: bool = False  # these are only those that are not registered there
     own_count: bool = False  # one of the operator's own rules reads how many there are
 
     @property
     def count_images(self) -> bool:
-        """Whether images have to be counted."""
-        return self.per_server >= 0 or self.count_project
+        """Whether images have to be counted, or may have to be."""
+        return self.from_keystone or self.per_server >= 0 or self.count_project
 
     @property
     def count_project(self) -> bool:
         """Whether all images of the project have to be counted."""
         return self.per_project >= 0 or self.in_progress >= 0 or self.own_count
+
+
+def apply_keystone(limits: Limits, registered: Mapping[str, int]) -> Limits:
+    """Return the limits that apply.
+
+    :param registered: those that Keystone holds, by the option's name.
+    """
+    return limits._replace(
+        per_server=registered.get("snapshots_per_server", limits.per_server),
+        per_project=registered.get("snapshots_per_project", limits.per_project),
+        in_progress=registered.get("snapshots_in_progress", limits.in_progress),
+    )
 
 
 def find_marks(action: str) -> tuple[str, ...]:

@@ -204,7 +204,7 @@ be had.
         default=60,
         min=0,
         help="""
-How long the compute API's answer about a project's quota is used again, in seconds.
+How long the compute API's answer about a project's quota, and Keystone's about its limits, is used again, in seconds.
 """,
     ),
     cfg.IntOpt(

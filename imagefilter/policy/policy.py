@@ -29,13 +29,14 @@ BuildRules = Callable[[Sequence[OwnRuleOptions], list[str]], Sequence[RuleFacts]
 
 
 class ImageAPIOptions(NamedTuple):
-    """Whom to ask for images."""
+    """Whom to ask for images, and for limits on them."""
 
     url: str | None
     interface: str
     region: str | None
     ca_file: str | None
     timeout: float  # seconds, for all questions of a request
+    identity_url: str | None = None
 
 
 class Policy(NamedTuple):
@@ -102,6 +103,8 @@ def load(paste: Mapping[str, str], location: str, build_rules: BuildRules) -> Po
     settings = {}
     for project_id, given in origins.items():
         settings[project_id] = build_settings(project_id, values[project_id], given, rules, errors)
+    if values[""]["identity_api_url"] is None:
+        errors += _find_keystone_without_url(values, origins)
     errors = list(dict.fromkeys(errors))
     # The switch for emergencies: no other mistake keeps an operator from using it.
     if errors and values[""]["mode"] != "off":
@@ -166,6 +169,16 @@ def _is_allowed(raw: RawOption, project_id: str, errors: list[str]) -> bool:
     return False
 
 
+def _find_keystone_without_url(
+    values: Mapping[str, Mapping[str, Any]], origins: Mapping[str, Mapping[str, RawOption]]
+) -> Iterator[str]:
+    """Report limits from a Keystone that nobody names: Nova's context has no catalog entry of it."""
+    for project_id, given in origins.items():
+        raw = given.get("limits_source")
+        if raw and values[project_id]["limits_source"] == "keystone":
+            yield f"limits_source = keystone in {raw.location}: it needs identity_api_url in [{GROUP}]"
+
+
 def _default_coordination(journal: str) -> str:
     """Return the URL of locks for the processes of this host alone."""
     return f"file://{os.path.join(os.path.dirname(journal), 'locks')}"
@@ -199,6 +212,7 @@ def _policy(
             region=common["api_region"],
             ca_file=common["api_ca_file"],
             timeout=common["api_timeout"],
+            identity_url=common["identity_api_url"],
         ),
         settings=settings.pop(""),
         projects=settings,

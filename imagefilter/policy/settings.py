@@ -63,6 +63,7 @@ class Settings(NamedTuple):
     limits: Limits
     metadata_set: Mapping[str, Template]  # the operator's own stamps
     expires_after: datetime.timedelta | None  # None: never
+    image_quota_check: bool
     own_keys: Mapping[str, ReservedKeys]  # by action: keys that clients may not set, since the filter or counting does
     own_locks: frozenset[str]  # actions for which an own rule counts images, so that it is exact
     server_fields: frozenset[str]  # what own rules read of a server
@@ -107,6 +108,7 @@ def build_settings(
         limits=limits,
         metadata_set=metadata_set,
         expires_after=expires_after,
+        image_quota_check=values["image_quota_check"],
         own_keys=_own_keys(_find_stamps(limits, metadata_set, expires_after)),
         own_locks=_find_locking_actions(own_rules),
         server_fields=frozenset().union(*[rule.server_fields for rule, _ in own_rules]),
@@ -139,6 +141,7 @@ def _limits(values: Mapping[str, Any]) -> Limits:
         one_at_a_time=values["one_at_a_time"],
         rotation_max=values["backup_rotation_max"],
         rotation_min=values["backup_rotation_min"],
+        from_keystone=values["limits_source"] == "keystone",
     )
 
 

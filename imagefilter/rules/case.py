@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 from imagefilter.policy.context import RequestContext
+from imagefilter.policy.limits import Limits
 from imagefilter.policy.policy import Policy
 from imagefilter.policy.settings import Settings
 from imagefilter.request.action import ImageAction
@@ -49,6 +50,17 @@ class ServerFacts(NamedTuple):
     why_absent: Mapping[str, str]  # by field; of all others under ""
 
 
+#: The quotas of the image API that an image of a server runs into. What it has beside them is about imports.
+IMAGE_QUOTAS = ("image_count_total", "image_size_total", "image_count_uploading")
+
+
+class Quota(NamedTuple):
+    """A quota of the image API."""
+
+    limit: int  # -1: none
+    usage: int
+
+
 class Lookups(Protocol):
     """Questions to the APIs around the filter, about one request and as its caller; asked only if a rule needs one."""
 
@@ -57,6 +69,12 @@ class Lookups(Protocol):
 
         :raises LookupFailed: if it could not be looked up.
         :raises NotAuthenticated: if the compute API responds 401.
+        """
+
+    def limits(self) -> Limits:
+        """Return the limits that apply to the request, where Keystone may have them.
+
+        :raises LookupFailed: if they could not be looked up.
         """
 
     def lock(self) -> LockState:
@@ -88,6 +106,12 @@ class Lookups(Protocol):
         :raises LookupFailed: if they could not be counted.
         """
 
+    def image_quota(self) -> Mapping[str, Quota]:
+        """Return those of IMAGE_QUOTAS that the image API enforces, by name.
+
+        :raises LookupFailed: if they could not be looked up.
+        """
+
 
 class Case(NamedTuple):
     """What a rule may look at."""
@@ -100,6 +124,15 @@ class Case(NamedTuple):
     record_id: str
     metadata: dict[str, Any]  # empty if they are not an object: reporting that is up to the rule metadata-type
     lookups: Lookups
+
+    def find_limits(self) -> Limits:
+        """Return the limits that apply.
+
+        :raises LookupFailed: if they could not be looked up.
+        """
+        if self.settings.limits.from_keystone:
+            return self.lookups.limits()
+        return self.settings.limits
 
 
 class Refusal(NamedTuple):

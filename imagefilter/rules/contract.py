@@ -80,11 +80,12 @@ def project(case: Case) -> Refusal | None:
 def project_unknown(case: Case) -> Refusal | None:
     """Refuse a request if nobody knows which project it belongs to, and that decides.
 
-    Where projects have policies of their own, or where the images of a project are counted.
+    Where projects have policies of their own, or where the image API is asked about the caller's project.
     """
     if case.identity.authenticated:
         return None
-    if (case.policy.projects and case.project_id is None) or case.settings.limits.count_images:
+    asks_as_caller = case.settings.limits.count_images or case.settings.image_quota_check
+    if asks_as_caller or (case.policy.projects and case.project_id is None):
         return Refusal("The project of the request could not be determined, so no policy applies to it")
     return None
 

@@ -76,23 +76,27 @@ def limit_busy(case: Case) -> Refusal | None:
 
 def server_limit(case: Case) -> Refusal | None:
     """Refuse one image of a server too many."""
-    if case.settings.limits.per_server < 0:
-        return None
-    return _check(case, _refuse_busy_project, _refuse_over_server_limit)
+    return _check_limit(case, "per_server", _refuse_over_server_limit)
 
 
 def project_limit(case: Case) -> Refusal | None:
     """Refuse one image of the project's servers too many."""
-    if case.settings.limits.per_project < 0:
-        return None
-    return _check(case, _refuse_busy_project, _refuse_over_project_limit)
+    return _check_limit(case, "per_project", _refuse_over_project_limit)
 
 
 def progress_limit(case: Case) -> Refusal | None:
     """Refuse one unfinished image too many."""
-    if case.settings.limits.in_progress < 0:
+    return _check_limit(case, "in_progress", _refuse_over_progress_limit)
+
+
+def image_quota(case: Case) -> Refusal | None:
+    """Refuse an image for which the image API has no room: Nova would respond 500, or the image vanish later.
+
+    The image API exempts nobody, so nobody is exempt here.
+    """
+    if not case.settings.image_quota_check:
         return None
-    return _check(case, _refuse_busy_project, _refuse_over_progress_limit)
+    return _check(case, _refuse_over_image_quota)
 
 
 def refuse_busy(case: Case) -> Refusal | None:
@@ -109,13 +113,22 @@ def refuse_busy(case: Case) -> Refusal | None:
     return None
 
 
-def _check(case: Case, *refusals: Callable[[Case], Refusal | None]) -> Refusal | None:
-    """Return the first refusal. A count without its lock is none, also where ``limit-busy`` is switched off."""
+def _check_limit(case: Case, name: str, refuse: Callable[[Case], Refusal | None]) -> Refusal | None:
+    """Return the refusal of a limit, if there is such a limit."""
+
+    def refuse_over_limit(case: Case) -> Refusal | None:
+        if getattr(case.find_limits(), name) < 0:
+            return None
+        # A count without its lock is none, also where ``limit-busy`` is switched off.
+        return _refuse_busy_project(case) or refuse(case)
+
+    return _check(case, refuse_over_limit)
+
+
+def _check(case: Case, refuse: Callable[[Case], Refusal | None]) -> Refusal | None:
+    """Return a refusal, also where what it needs can't be looked up."""
     try:
-        for refuse in refusals:
-            refusal = refuse(case)
-            if refusal:
-                return refusal
+        return refuse(case)
     except LookupFailed as error:
         on_error = case.policy.lookup_on_error
         LOG.error("the snapshot limit could not be checked: %s; lookup_on_error is %s", error, on_error)
@@ -137,19 +150,27 @@ def _refuse_busy_project(case: Case) -> Refusal | None:
 
 
 def _refuse_over_server_limit(case: Case) -> Refusal | None:
-    return _refuse_over(case, "Server", case.settings.limits.per_server, case.lookups.usage().server)
+    return _refuse_over(case, "Server", case.find_limits().per_server, case.lookups.usage().server)
 
 
 def _refuse_over_project_limit(case: Case) -> Refusal | None:
-    return _refuse_over(case, "Project", case.settings.limits.per_project, case.lookups.usage().project)
+    return _refuse_over(case, "Project", case.find_limits().per_project, case.lookups.usage().project)
 
 
 def _refuse_over_progress_limit(case: Case) -> Refusal | None:
-    limit, usage = case.settings.limits.in_progress, case.lookups.usage().in_progress
+    limit, usage = case.find_limits().in_progress, case.lookups.usage().in_progress
     if usage is None or usage < limit:
         return None
     message = f"Too many snapshots in progress (limit {limit}, in progress {usage})"
     return Refusal(message, limit=limit, usage=usage)
+
+
+def _refuse_over_image_quota(case: Case) -> Refusal | None:
+    for name, (limit, usage) in case.lookups.image_quota().items():
+        if 0 <= limit <= usage:
+            message = f"Image quota exceeded ({name}: limit {limit}, in use {usage})"
+            return Refusal(message, limit=limit, usage=usage)
+    return None
 
 
 def _refuse_over(case: Case, whose: str, limit: int, usage: int | None) -> Refusal | None:

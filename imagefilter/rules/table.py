@@ -35,6 +35,7 @@ class Part(enum.Enum):
     METADATA_VALUES = "metadata values"
     ROTATION = "rotation of a backup"
     USAGE = "number of images"
+    IMAGE_QUOTA = "quota of the image API"
     DOCUMENT = "fields of the document"
 
 
@@ -241,7 +242,7 @@ RULES: tuple[Rule, ...] = (
         check=limits.limit_busy,
         reads=Part.USAGE,
         summary="Another image action of this project is being processed, try again",
-        options=("snapshots_per_server", "snapshots_per_project", "snapshots_in_progress"),
+        options=("snapshots_per_server", "snapshots_per_project", "snapshots_in_progress", "limits_source"),
         exemptible=True,
         needs_lookup=True,
     ),
@@ -251,7 +252,7 @@ RULES: tuple[Rule, ...] = (
         check=limits.server_limit,
         reads=Part.USAGE,
         summary="Server snapshot limit exceeded (limit N, in use M)",
-        options=("snapshots_per_server",),
+        options=("snapshots_per_server", "limits_source"),
         exemptible=True,
         needs_lookup=True,
     ),
@@ -261,7 +262,7 @@ RULES: tuple[Rule, ...] = (
         check=limits.project_limit,
         reads=Part.USAGE,
         summary="Project snapshot limit exceeded (limit N, in use M)",
-        options=("snapshots_per_project",),
+        options=("snapshots_per_project", "limits_source"),
         exemptible=True,
         needs_lookup=True,
     ),
@@ -271,8 +272,17 @@ RULES: tuple[Rule, ...] = (
         check=limits.progress_limit,
         reads=Part.USAGE,
         summary="Too many snapshots in progress (limit N, in progress M)",
-        options=("snapshots_in_progress",),
+        options=("snapshots_in_progress", "limits_source"),
         exemptible=True,
+        needs_lookup=True,
+    ),
+    Rule(
+        name="image-quota",
+        status=403,
+        check=limits.image_quota,
+        reads=Part.IMAGE_QUOTA,
+        summary="Image quota exceeded (image_count_total: limit N, in use M)",
+        options=("image_quota_check",),
         needs_lookup=True,
     ),
 )

@@ -188,11 +188,13 @@ def kill_session(process: subprocess.Popen[bytes]) -> None:
     process.wait(PATIENCE)
 
 
-def fill_in_paste_file(compute_url: str, sections: Mapping[str, Mapping[str, str]], pipeline: str) -> str:
-    """Return the shipped paste file, with other settings in some sections."""
+def fill_in_paste_file(
+    compute_url: str, sections: Mapping[str, Mapping[str, str]], pipeline: str, paste: Path = PASTE
+) -> str:
+    """Return the shipped paste file, or another one, with other settings in some sections."""
     parser = configparser.RawConfigParser(default_section="")
     parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read(PASTE)
+    parser.read(paste)
     parser.set("DEFAULT", "compute_api", compute_url)
     parser.set("composite:sites", "/", pipeline)
     for section, settings in sections.items():

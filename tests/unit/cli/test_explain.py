@@ -66,6 +66,28 @@ def test_uses_the_given_quota(config: Path, explain: Any) -> None:
     assert "metadata-quota" in explain(encode(image("x", items(3))), "--quota", "2").err
 
 
+@pytest.mark.parametrize(
+    ("quota", "refusal"),
+    [
+        ("image_count_total=4/5,image_size_total=0/-1", ""),
+        ("image_count_total=5/5", "image_count_total: limit 5, in use 5"),
+        ("image_count_total=4/5, image_size_total=9/9", "image_size_total: limit 9, in use 9"),
+    ],
+)
+def test_uses_the_given_quota_of_images(config: Path, explain: Any, quota: str, refusal: str) -> None:
+    config.write_text("[imagefilter]\nimage_quota_check = true\n")
+    explained = explain(encode(image()), "--image-quota", quota)
+    assert explained.status == bool(refusal)
+    if refusal:
+        assert f"verdict: deny, rule image-quota: 403 Image quota exceeded ({refusal}) (at" in explained.err
+
+
+@pytest.mark.parametrize("text", ["", "image_count_total", "image_count_total=1", "a=1/2", "image_size_total=-1/2"])
+def test_a_quota_of_images_that_is_none(explain: Any, text: str) -> None:
+    explained = explain(encode(image()), "--image-quota", text)
+    assert (explained.status, "is not NAME=USED/LIMIT" in explained.err) == (2, True)
+
+
 def is_explainable(case: Case) -> bool:
     """Return whether a case is a body from an authenticated caller on the usual path."""
     content_type = case.headers.get("Content-Type", "")

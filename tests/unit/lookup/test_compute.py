@@ -14,7 +14,7 @@ import pytest
 from cachetools import TTLCache
 
 from imagefilter import filter_factory
-from imagefilter.lookup import compute
+from imagefilter.lookup import remembered
 from tests.cases import PROJECT, SERVER, image
 from tests.records import parse_requests
 from tests.unit.fakes import AUTHENTICATED, CONTEXT, get_content
@@ -196,7 +196,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of what is remembered of the compute API."""
     clock = Clock()
-    monkeypatch.setattr(compute, "TTLCache", functools.partial(TTLCache, timer=clock))
+    monkeypatch.setattr(remembered, "TTLCache", functools.partial(TTLCache, timer=clock))
     return clock
 
 

@@ -94,7 +94,8 @@ def test_reports_all_errors_in_one_message(tmp_path: Path) -> None:
 WITH_MODE = (
     "project-id, project, project-unknown, server, snapshots-enabled, name-required, name-format, metadata-type,"
     " metadata-quota, metadata-key-blank, metadata-key-length, metadata-value, name-pattern, metadata-required,"
-    " metadata-reserved, backup-rotation, one-at-a-time, limit-busy, server-limit, project-limit, progress-limit"
+    " metadata-reserved, backup-rotation, one-at-a-time, limit-busy, server-limit, project-limit, progress-limit,"
+    " image-quota"
 )
 
 

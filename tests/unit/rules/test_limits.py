@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from imagefilter.policy.config import ConfigError
 from imagefilter.policy.context import RequestContext, build_context
-from imagefilter.policy.limits import LockKeys
+from imagefilter.policy.limits import Limits, LockKeys, apply_keystone
 from imagefilter.request.action import ACTIONS, recognise
 from imagefilter.request.identity import Identity
-from imagefilter.rules.case import LockState, LookupFailed, Usage
+from imagefilter.rules.case import LockState, LookupFailed, Quota, Usage
 from imagefilter.rules.engine import judge
 from imagefilter.rules.table import load_policy
 from tests.cases import PROJECT, SERVER, backup, image
@@ -21,13 +23,25 @@ class FakeLookups:
     """Answers as a test says, and notes what it was asked."""
 
     def __init__(
-        self, usage: Usage | None = None, lock: LockState | None = LockState.HELD, rotated_out: int | None = 0
+        self,
+        usage: Usage | None = None,
+        lock: LockState | None = LockState.HELD,
+        rotated_out: int | None = 0,
+        quotas: dict[str, Quota] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.asked: list[str] = []
+        self._quotas, self._limits = quotas, limits
         self._usage, self._lock, self._rotated_out = usage, lock, rotated_out
 
     def metadata_items(self) -> int:
         raise AssertionError
+
+    def limits(self) -> Limits:
+        self.asked.append("limits")
+        if self._limits is None:
+            raise LookupFailed("down")
+        return self._limits
 
     def lock(self) -> LockState:
         self.asked.append("lock")
@@ -43,6 +57,12 @@ class FakeLookups:
 
     def count_rotated_out(self) -> int | None:
         return self._rotated_out
+
+    def image_quota(self) -> dict[str, Quota]:
+        self.asked.append("image_quota")
+        if self._quotas is None:
+            raise LookupFailed("down")
+        return self._quotas
 
 
 def build(document: Any, *roles: str, authenticated: bool = True, **options: str) -> RequestContext:
@@ -178,7 +198,8 @@ def test_modes_and_exemptions(options: dict[str, str], roles: tuple[str, ...], d
 def test_which_locks_are_needed(
     options: dict[str, str], roles: tuple[str, ...], has_server: bool, has_project: bool, waits: bool
 ) -> None:
-    keys = build(image(), *roles, **options).find_locks()
+    context = build(image(), *roles, **options)
+    keys = context.find_locks(context.settings.limits)
     assert (keys.server is not None, keys.project is not None, keys.waits_for_server) == (
         has_server,
         has_project,
@@ -189,7 +210,8 @@ def test_which_locks_are_needed(
 
 
 def test_a_stranger_locks_nobody() -> None:
-    assert build(image(), authenticated=False, one_at_a_time="true", **LIMITS).find_locks() == LockKeys()
+    context = build(image(), authenticated=False, one_at_a_time="true", **LIMITS)
+    assert context.find_locks(context.settings.limits) == LockKeys()
 
 
 def test_a_stranger_is_refused_where_images_are_counted() -> None:
@@ -226,3 +248,184 @@ def test_secret_options_are_known_by_name() -> None:
 
     secret = {option.name for option in (*OPTIONS, *RELAY_OPTIONS) if option.secret}
     assert secret == SECRETS
+
+
+# --- the image API's own quota
+
+QUOTA = {"image_quota_check": "true"}
+FREE = Quota(limit=5, usage=4)
+
+
+@pytest.mark.parametrize(
+    ("quotas", "name"),
+    [
+        ({}, ""),
+        ({"image_count_total": FREE, "image_size_total": FREE, "image_count_uploading": FREE}, ""),
+        ({"image_count_total": Quota(5, 5)}, "image_count_total"),
+        ({"image_count_total": Quota(5, 6)}, "image_count_total"),
+        ({"image_count_total": Quota(0, 0)}, "image_count_total"),
+        ({"image_count_total": Quota(-1, 999)}, ""),
+        ({"image_size_total": Quota(1000, 999)}, ""),
+        ({"image_size_total": Quota(1000, 1000)}, "image_size_total"),
+        ({"image_count_uploading": Quota(2, 2)}, "image_count_uploading"),
+        ({"image_count_total": FREE, "image_size_total": Quota(7, 8)}, "image_size_total"),
+    ],
+)
+def test_the_image_apis_quota(quotas: dict[str, Quota], name: str) -> None:
+    found = judge(build(image(), **QUOTA), FakeLookups(quotas=quotas))
+    if not name:
+        assert found.decision == "allow"
+        return
+    limit, usage = quotas[name]
+    assert (found.decision, found.rule, found.status) == ("deny", "image-quota", 403)
+    assert found.message == f"Image quota exceeded ({name}: limit {limit}, in use {usage})"
+    assert (found.limit, found.usage) == (limit, usage)
+
+
+def test_the_image_apis_quota_that_is_not_known() -> None:
+    found = judge(build(image(), **QUOTA), FakeLookups())
+    assert (found.decision, found.rule, found.status) == ("deny", "image-quota", 503)
+    assert found.message == "The snapshot limit could not be checked."
+    assert judge(build(image(), lookup_on_error="allow", **QUOTA), FakeLookups()).decision == "allow"
+    assert judge(build(image(), mode="warn", **QUOTA), FakeLookups()).decision == "would_deny"
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": "off", **QUOTA}, {"rule_modes": "image-quota:off", **QUOTA}])
+def test_a_quota_that_nobody_wants_checked_is_not_asked(options: dict[str, str]) -> None:
+    lookups = FakeLookups()
+    assert judge(build(image(), **options), lookups).decision == "allow"
+    assert not lookups.asked
+
+
+def test_a_quota_takes_no_lock_and_counts_nothing() -> None:
+    lookups = FakeLookups(quotas={})
+    judge(build(image(), **QUOTA), lookups)
+    assert lookups.asked == ["image_quota"]
+
+
+@pytest.mark.parametrize("document", [image(), backup(), {"shelve": None}])
+def test_the_image_api_exempts_nobody(document: Any) -> None:
+    context = build(document, "admin", exempt_roles="admin", actions="createImage,createBackup,shelve", **QUOTA)
+    assert judge(context, FakeLookups(quotas={"image_count_total": Quota(1, 1)})).rule == "image-quota"
+
+
+def test_nobody_is_asked_for_a_caller_that_nobody_vouches_for() -> None:
+    lookups = FakeLookups(quotas={})
+    found = judge(build(image(), authenticated=False, **QUOTA), lookups)
+    assert (found.rule, found.status, lookups.asked) == ("project-unknown", 403, [])
+
+
+# --- limits from Keystone
+
+KEYSTONE = {"limits_source": "keystone", "identity_api_url": "http://keystone.example/v3"}
+
+
+def keystone_limits(context: RequestContext, **registered: int) -> Limits:
+    return apply_keystone(context.settings.limits, {f"snapshots_{name}": number for name, number in registered.items()})
+
+
+@pytest.mark.parametrize(
+    ("registered", "usage", "rule"),
+    [
+        ({}, Usage(9, 9, 9), ""),
+        ({"per_server": 2}, Usage(1, 9, 9), ""),
+        ({"per_server": 2}, Usage(2, 9, 9), "server-limit"),
+        ({"per_project": 5}, Usage(9, 5, 9), "project-limit"),
+        ({"in_progress": 3}, Usage(9, 9, 3), "progress-limit"),
+        ({"per_server": -1, "per_project": 5}, Usage(9, 4, 9), ""),
+        ({"per_server": 0}, Usage(0, 0, 0), "server-limit"),
+    ],
+)
+def test_limits_from_keystone(registered: dict[str, int], usage: Usage, rule: str) -> None:
+    context = build(image(), **KEYSTONE)
+    found = judge(context, FakeLookups(usage, limits=keystone_limits(context, **registered)))
+    assert found.rule == rule
+
+
+@pytest.mark.parametrize(
+    ("registered", "usage", "rule"),
+    [
+        ({}, Usage(2), "server-limit"),  # not registered: the config's
+        ({"per_server": 5}, Usage(4), ""),
+        ({"per_server": -1}, Usage(99), ""),
+        ({"per_server": 1}, Usage(1), "server-limit"),
+        ({"per_project": 9}, Usage(2, 2), "server-limit"),
+    ],
+)
+def test_keystone_wins_over_the_config(registered: dict[str, int], usage: Usage, rule: str) -> None:
+    context = build(image(), snapshots_per_server="2", **KEYSTONE)
+    assert judge(context, FakeLookups(usage, limits=keystone_limits(context, **registered))).rule == rule
+
+
+def test_a_keystone_that_does_not_tell() -> None:
+    found = judge(build(image(), **KEYSTONE), FakeLookups(Usage(0, 0, 0)))
+    assert (found.decision, found.rule, found.status) == ("deny", "server-limit", 503)
+    allowed = build(image(), lookup_on_error="allow", snapshots_per_server="1", **KEYSTONE)
+    assert judge(allowed, FakeLookups(Usage(9))).decision == "allow"
+    assert judge(build(image(), mode="warn", **KEYSTONE), FakeLookups(Usage())).decision == "would_deny"
+
+
+@pytest.mark.parametrize(
+    ("options", "roles"),
+    [({"mode": "off"}, ()), ({"exempt_roles": "backup"}, ("backup",)), ({"snapshots_enabled": "false"}, ())],
+)
+def test_keystone_is_not_asked_in_vain(options: dict[str, str], roles: tuple[str, ...]) -> None:
+    lookups = FakeLookups()
+    judge(build(image(), *roles, **KEYSTONE, **options), lookups)
+    assert not lookups.asked
+
+
+def test_images_are_stamped_where_keystone_may_have_a_limit() -> None:
+    """Its limits are known per request; an image that is not stamped would never count for a server on volumes."""
+    assert build(image(), **KEYSTONE).settings.stamps
+    for key in ("imagefilter_server", "instance_uuid"):
+        assert judge(build(image(metadata={key: "x"}), **KEYSTONE), FakeLookups()).rule == "metadata-reserved"
+
+
+def test_strangers_are_refused_where_keystone_may_have_a_limit() -> None:
+    lookups = FakeLookups()
+    assert judge(build(image(), authenticated=False, **KEYSTONE), lookups).rule == "project-unknown"
+    assert not lookups.asked
+
+
+@pytest.mark.parametrize(
+    ("registered", "options", "has_server", "has_project"),
+    [
+        ({}, {}, False, False),
+        ({"per_server": 5}, {}, False, True),  # another process may still remember a limit of the project
+        ({"per_project": 5}, {}, False, True),
+        ({"in_progress": 5}, {"one_at_a_time": "true"}, True, True),
+        ({}, {"one_at_a_time": "true"}, True, False),
+        ({"per_server": 5}, {"mode": "warn"}, False, False),
+        ({"per_server": 5}, {"rule_modes": "server-limit:warn"}, False, False),
+    ],
+)
+def test_which_locks_limits_from_keystone_need(
+    registered: dict[str, int], options: dict[str, str], has_server: bool, has_project: bool
+) -> None:
+    context = build(image(), **KEYSTONE, **options)
+    keys = context.find_locks(keystone_limits(context, **registered))
+    assert (keys.server is not None, keys.project is not None) == (has_server, has_project)
+
+
+def test_keystone_needs_a_url(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"limits_source = keystone in the paste section: it needs identity_api_url"):
+        load_policy({"limits_source": "keystone"})
+    path = tmp_path / "imagefilter.conf"
+    path.write_text(f"[imagefilter]\n[imagefilter:project:{PROJECT}]\nlimits_source = keystone\n")
+    with pytest.raises(ConfigError, match=f"limits_source = keystone in section .imagefilter:project:{PROJECT}"):
+        load_policy({"oslo_config_file": str(path)})
+    path.write_text(path.read_text().replace("]\n[", "]\nidentity_api_url = ftp://keystone\n["))
+    with pytest.raises(ConfigError, match="identity_api_url = ftp://keystone in section"):
+        load_policy({"oslo_config_file": str(path)})
+
+
+def test_one_project_may_have_its_limits_in_the_config(tmp_path: Path) -> None:
+    path = tmp_path / "imagefilter.conf"
+    path.write_text(
+        "[imagefilter]\nlimits_source = keystone\nidentity_api_url = http://keystone.example\n"
+        f"[imagefilter:project:{PROJECT}]\nlimits_source = config\nsnapshots_per_server = 1\n"
+    )
+    lookups = FakeLookups(Usage(1))
+    assert judge(build(image(), oslo_config_file=str(path)), lookups).rule == "server-limit"
+    assert "limits" not in lookups.asked

@@ -72,6 +72,7 @@ def test_a_rule_knows_whether_it_reads_the_image() -> None:
         "server-limit",
         "project-limit",
         "progress-limit",
+        "image-quota",
     }
 
 
