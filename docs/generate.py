@@ -13,9 +13,11 @@ from typing import Callable
 from oslo_config import cfg
 
 from docs.commands_reference import describe_commands
+from docs.own_rules_reference import describe_examples, describe_fields
 from imagefilter.fault import FAULT_NAMES
 from imagefilter.gateway import options as gateway_options
 from imagefilter.policy import options as filter_options
+from imagefilter.policy.own_rules import OWN_RULE_OPTIONS
 from imagefilter.relay import options as relay_options
 from imagefilter.rules import table
 from imagefilter.rules.table import Rule
@@ -23,7 +25,7 @@ from imagefilter.rules.table import Rule
 ROOT = Path(__file__).parents[1]
 
 #: Pages that have generated parts.
-PAGES = ("docs/commands.md", "docs/configuration.md", "docs/refusals.md")
+PAGES = ("docs/commands.md", "docs/configuration.md", "docs/own-rules.md", "docs/refusals.md")
 
 
 def rules_table() -> Iterator[str]:
@@ -43,6 +45,11 @@ def filter_reference() -> Iterator[str]:
     return _describe(filter_options.OPTIONS, filter_options.PROJECT_OPTIONS)
 
 
+def own_rule_reference() -> Iterator[str]:
+    """Describe the options of a rule of the operator's own."""
+    return _describe(OWN_RULE_OPTIONS)
+
+
 def gateway_reference() -> Iterator[str]:
     """Describe the gateway's options."""
     return _describe(gateway_options.OPTIONS)
@@ -59,6 +66,9 @@ GENERATORS: dict[str, Callable[[], Iterator[str]]] = {
     "gateway options": gateway_reference,
     "relay options": relay_reference,
     "commands": describe_commands,
+    "own rule options": own_rule_reference,
+    "fields": describe_fields,
+    "examples": describe_examples,
 }
 
 

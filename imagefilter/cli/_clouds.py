@@ -26,7 +26,7 @@ def add_cloud(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--os-cloud",
         metavar="NAME",
-        help="an administrator's entry in clouds.yaml (default: OS_CLOUD, or other variables OS_*)",
+        help="an entry in clouds.yaml, usually an administrator's (default: OS_CLOUD, or other variables OS_*)",
     )
     parser.add_argument("--os-region-name", metavar="NAME", help="the region of the image service")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import io
 import re
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imagefilter.cli._base import StatusLister
+from imagefilter.cli._filters import parse_time
 from imagefilter.cli._numbers import parse_count
 from imagefilter.cli._options import FixedLookups, add_config, add_quota, load_config
 from imagefilter.cli._output import fail, printable, printable_rows
@@ -46,6 +48,9 @@ class Explain(StatusLister):
         parser.add_argument(
             "--role", metavar="NAME", action="append", default=[], help="a role of the caller; may be repeated"
         )
+        parser.add_argument("--user", metavar="ID", help="the caller's id")
+        parser.add_argument("--user-domain", metavar="ID", default="default", help="the caller's domain")
+        parser.add_argument("--now", metavar="TIME", type=parse_time, help="the time, for rules of your own: ISO 8601")
         parser.add_argument(
             "--microversion",
             metavar="V",
@@ -94,8 +99,14 @@ class Explain(StatusLister):
             return _COLUMNS, []
         context = build_context(action, _build_identity(parsed_args), policy)
         limits = apply_keystone(context.settings.limits, parsed_args.keystone_limits)
-        facts = find_facts(parsed_args, context.settings.server_fields)
-        lookups = FixedLookups(parsed_args.quota, limits, parsed_args.usage, parsed_args.image_quota, facts=facts)
+        lookups = FixedLookups(
+            parsed_args.quota,
+            limits,
+            parsed_args.usage,
+            parsed_args.image_quota,
+            find_facts(parsed_args, context.settings.server_fields),
+            _read_now(parsed_args),
+        )
         verdict = judge(context, lookups)
         self.app.stderr.write(
             f"{printable(_describe(verdict))} (at {parsed_args.microversion}, as at every microversion)\n"
@@ -103,6 +114,12 @@ class Explain(StatusLister):
         if verdict.decision is Decision.DENY:
             self.status = 1
         return _COLUMNS, printable_rows(_build_rows(context, lookups), parsed_args)
+
+
+def _read_now(args: argparse.Namespace) -> datetime.datetime | None:
+    if args.now is None:
+        return None
+    return datetime.datetime.fromisoformat(args.now)
 
 
 def _parse_usage(text: str) -> Usage:
@@ -162,13 +179,14 @@ def _recognise(body: bytes, policy: Policy) -> ImageAction | None:
 
 def _build_identity(args: argparse.Namespace) -> Identity:
     return Identity(
-        user_id=None,
+        user_id=args.user,
         project_id=args.project,
         roles=frozenset(role.lower() for role in args.role),
         authenticated=True,
         has_token=True,
         address="",
         request_id="",
+        user_domain_id=args.user_domain,
     )
 
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import webob
 
 from imagefilter.lookup.question import build_question
 from imagefilter.lookup.server_facts import FLAVOR, IMAGE_NAME, PROPERTIES, VOLUME_BACKED, Answers, read_facts
 from imagefilter.policy.context import RequestContext
-from imagefilter.request.action import Target
 from imagefilter.rules.case import LookupFailed, NotAuthenticated, ServerFacts, ServerNotFound
 
 if TYPE_CHECKING:
@@ -30,9 +30,23 @@ _PROPERTIES_VERSION = "2.98"  # Nova 31
 _MAX_BYTES = 1 << 20  # an administrator is shown 64 KiB of user data, and more
 
 
-class _Response(NamedTuple):
+class Response(NamedTuple):
+    """What the compute API responded to a GET."""
+
     status: int
     document: dict[str, Any]  # empty if the response has none
+
+
+class Ask(Protocol):
+    """Asks the compute API."""
+
+    def __call__(self, *path: str, version: str | None = None) -> Response:
+        """Return the response to a GET.
+
+        :param path: below the version and the project.
+        :param version: the microversion; None: the base one.
+        :raises LookupFailed: if there is none.
+        """
 
 
 def look_up_server(app: WSGIApplication, environ: WSGIEnvironment, context: RequestContext) -> ServerFacts:
@@ -46,18 +60,27 @@ def look_up_server(app: WSGIApplication, environ: WSGIEnvironment, context: Requ
     target = context.action.target
     if target is None:
         raise LookupFailed("the path of the request does not name a server")
-    return _Lookup(app, environ, context, target).run()
+
+    def ask(*path: str, version: str | None = None) -> Response:
+        question = build_question(environ, target, *path, version=version)
+        return _ask(app, question, context.identity.authenticated)
+
+    return ServerLookup(ask, target.server_id, context.settings.server_fields).run()
 
 
-class _Lookup:
-    def __init__(self, app: WSGIApplication, environ: WSGIEnvironment, context: RequestContext, target: Target) -> None:
-        self._app = app
-        self._environ = environ
-        self._context = context
-        self._target = target
-        self._fields = context.settings.server_fields
+class ServerLookup:
+    """The questions about one server.
+
+    :param fields: what is read of it.
+    """
+
+    def __init__(self, ask: Ask, server_id: str, fields: Collection[str]) -> None:
+        self._ask = ask
+        self._server_id = server_id
+        self._fields = frozenset(fields)
 
     def run(self) -> ServerFacts:
+        """Return the facts. See :func:`look_up_server`."""
         server = self._get_server()
         return read_facts(
             Answers(
@@ -71,7 +94,7 @@ class _Lookup:
         )
 
     def _get_server(self) -> dict[str, Any]:
-        path = ("servers", self._target.server_id)
+        path = ("servers", self._server_id)
         response = None
         if PROPERTIES in self._fields and IMAGE_NAME not in self._fields:
             response = self._ask(*path, version=_PROPERTIES_VERSION)
@@ -79,7 +102,7 @@ class _Lookup:
             response = self._ask(*path, version=_VERSION)
         if response.status == 404 and "itemNotFound" in response.document:
             raise ServerNotFound
-        return self._expect(response, "server")
+        return _read(response, "server")
 
     def _get_flavor(self, server: dict[str, Any]) -> dict[str, Any] | None:
         """Return the flavor, where the server has only its id: on ``/v2``, which knows no microversions."""
@@ -89,7 +112,7 @@ class _Lookup:
         response = self._ask("flavors", flavor_id)
         if response.status == 404:
             return {}
-        return self._expect(response, "flavor")
+        return _read(response, "flavor")
 
     def _get_extra_specs(self, server: dict[str, Any]) -> dict[str, Any] | None:
         flavor_id = _flavor_id(server)
@@ -98,7 +121,7 @@ class _Lookup:
         response = self._ask("flavors", flavor_id, "os-extra_specs")
         if response.status in (403, 404):  # the policy hides them, or the flavor is gone
             return None
-        return self._expect(response, "extra_specs")
+        return _read(response, "extra_specs")
 
     def _get_image(self, server: dict[str, Any]) -> dict[str, Any] | None:
         """Return the image that a server was booted from, if a rule reads what the server does not have of it."""
@@ -111,39 +134,40 @@ class _Lookup:
         response = self._ask("images", image["id"])
         if response.status == 404:
             return {}
-        return self._expect(response, "image")
+        return _read(response, "image")
 
     def _get_attachments(self, server: dict[str, Any]) -> list[Any] | None:
         """Return where volumes are attached, if only that tells whether one of them is the root device."""
         if VOLUME_BACKED not in self._fields or not server.get("os-extended-volumes:volumes_attached"):
             return None
-        response = self._ask("servers", self._target.server_id, "os-volume_attachments")
+        response = self._ask("servers", self._server_id, "os-volume_attachments")
         if response.status != 200 or type(response.document.get("volumeAttachments")) is not list:
             raise LookupFailed(f"the compute API responded {response.status} about the volumes of the server")
         attachments: list[Any] = response.document["volumeAttachments"]
         return attachments
 
-    def _ask(self, *path: str, version: str | None = None) -> _Response:
-        question = build_question(self._environ, self._target, *path, version=version)
-        try:
-            response = webob.Request(question).get_response(self._app)
-            body = response.body
-        except Exception as error:
-            LOG.exception("the question about a server failed")
-            raise LookupFailed(f"the compute API failed: {type(error).__name__}") from error
-        if response.status_int == 401 and not self._context.identity.authenticated:
-            raise NotAuthenticated
-        if len(body) > _MAX_BYTES:
-            raise LookupFailed(f"the compute API's response has more than {_MAX_BYTES} bytes")
-        return _Response(response.status_int, _decode(body))
 
-    def _expect(self, response: _Response, key: str) -> dict[str, Any]:
-        found = response.document.get(key)
-        if response.status != 200:
-            raise LookupFailed(f"the compute API responded {response.status} to the question about a {key}")
-        if type(found) is not dict:
-            raise LookupFailed(f"the compute API's response has no {key}")
-        return found
+def _ask(app: WSGIApplication, question: WSGIEnvironment, authenticated: bool) -> Response:
+    try:
+        response = webob.Request(question).get_response(app)
+        body = response.body
+    except Exception as error:
+        LOG.exception("the question about a server failed")
+        raise LookupFailed(f"the compute API failed: {type(error).__name__}") from error
+    if response.status_int == 401 and not authenticated:
+        raise NotAuthenticated
+    if len(body) > _MAX_BYTES:
+        raise LookupFailed(f"the compute API's response has more than {_MAX_BYTES} bytes")
+    return Response(response.status_int, decode(body))
+
+
+def _read(response: Response, key: str) -> dict[str, Any]:
+    found = response.document.get(key)
+    if response.status != 200:
+        raise LookupFailed(f"the compute API responded {response.status} to the question about a {key}")
+    if type(found) is not dict:
+        raise LookupFailed(f"the compute API's response has no {key}")
+    return found
 
 
 def _flavor_id(server: dict[str, Any]) -> str | None:
@@ -155,7 +179,8 @@ def _flavor_id(server: dict[str, Any]) -> str | None:
     return flavor_id
 
 
-def _decode(body: bytes) -> dict[str, Any]:
+def decode(body: bytes) -> dict[str, Any]:
+    """Return the object in a body; an empty one if there is none."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):

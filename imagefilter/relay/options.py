@@ -13,6 +13,7 @@ from imagefilter.policy import options
 from imagefilter.policy.config import ConfigError, RawOption, convert, select
 from imagefilter.policy.files import ConfigFiles, find_files
 from imagefilter.policy.options import RELAY_GROUP
+from imagefilter.policy.own_rules import OWN_RULE_OPTIONS
 
 OPTIONS: tuple[cfg.Opt, ...] = (
     cfg.ListOpt(
@@ -148,6 +149,7 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     This is the entry point ``oslo.config.opts``. One file may hold the options of both, so both are in one list.
     """
     groups = options.list_opts()
+    groups.append((f"{options.RULE_SECTION}NAME", [copy.deepcopy(option) for option in OWN_RULE_OPTIONS]))
     groups.append((RELAY_GROUP, [copy.deepcopy(option) for option in OPTIONS]))
     return groups
 
