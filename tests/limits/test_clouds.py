@@ -38,10 +38,12 @@ class Files:
         self.config = folder / "imagefilter.conf"
 
     def section(self) -> dict[str, str]:
-        """Return the filter's section of the set's api-paste.ini."""
+        """Return the filter's options in the set's api-paste.ini; its factory is the one by which Nova loads it here."""
         parser = configparser.RawConfigParser()
         parser.read(self.folder / "api-paste.ini")
-        return {**parser["filter:imagefilter"], "audit_journal": str(self.folder / "audit.jsonl")}
+        options = dict(parser["filter:imagefilter"])
+        assert options.pop("paste.filter_factory") == "imagefilter:filter_factory"
+        return {**options, "audit_journal": str(self.folder / "audit.jsonl")}
 
 
 @pytest.fixture(scope="module")

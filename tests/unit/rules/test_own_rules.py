@@ -366,7 +366,8 @@ def test_a_rule_that_counts_locks_the_project(
     tmp_path: Path, text: str, document: Any, roles: tuple[str, ...], is_locked: bool
 ) -> None:
     policy = load(tmp_path, text, exempt_roles="backup")
-    keys = build(policy, document, *roles).find_locks()
+    context = build(policy, document, *roles)
+    keys = context.find_locks(context.settings.limits)
     assert (keys.project is not None) is is_locked
     assert (keys == LockKeys()) is not is_locked
 
