@@ -75,7 +75,7 @@ class JournalCounter:
                 self.count()
             except Exception as error:
                 self.last_error = f"counting failed: {type(error).__name__}"
-                LOG.exception("%s: counting failed; it goes on behind this record in %g s", self.path, _PAUSE)
+                LOG.exception("%s: counting failed; it goes on behind this record in %d s", self.path, _PAUSE)
             time.sleep(_PAUSE)
 
     def read(self) -> Counted | None:

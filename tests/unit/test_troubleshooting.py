@@ -17,8 +17,12 @@ MODULES = sorted((ROOT / "imagefilter").rglob("*.py"))
 LEVELS = {"warning", "error", "exception", "critical", "log"}
 #: Lines that say nothing by themselves, and what the page has in their place.
 MADE_ELSEWHERE = {
-    "…": ["the checkpoint … can't be written: …", "the dead letters … can't be written: …"],
-    "…: …": ["…: it can't be read: …"],
+    "…": [
+        "the checkpoint … can't be written: …",
+        "the dead letters … can't be written: …",
+        "the counts … can't be written: …",
+    ],
+    "…: …": ["…: it can't be read: …", "…: it can't be counted: …"],
 }
 
 
