@@ -1,10 +1,14 @@
 """The blocks of the pages: commands, files, and what is printed.
 
-A comment before a block, which readers don't see, says what it is where it is no command to run::
+A block is run as commands. A comment before it, which readers don't see, says where that is otherwise::
 
-    <!-- not run: the reason -->
-    <!-- file: NAME -->          what is in a file
-    <!-- text -->                neither
+    <!-- status: 1 -->               commands that end with this exit status
+    <!-- serves: a line -->          a command that goes on; it is ready when it prints the line
+    <!-- not run here: the reason -->
+    <!-- file: PATH -->              what is in a file of this repository
+    <!-- policy -->                  what is in a config file, and can be loaded
+    <!-- columns -->                 what the block before prints, on other hosts: its titles
+    <!-- text -->                    neither
 """
 
 from __future__ import annotations
@@ -13,7 +17,9 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-_COMMENT = re.compile(r"<!-- (not run|file|text)(?:: (.+?))? -->")
+from tests.paths import ROOT
+
+_COMMENT = re.compile(r"<!-- (status|serves|not run here|file|policy|columns|text)(?:: (.+?))? -->")
 _ITEM = re.compile(r"\s*(?:[*-]|[0-9]+\.) ")
 
 
@@ -44,19 +50,16 @@ def read_blocks(path: Path) -> list[Block]:
         found = _find_end(lines, number)
         if found > number:
             text = _unindent(lines[number:found])
-            blocks.append(Block(path.name, number + 1, heading, text, kind, note))
-            number = found
-        else:
-            comment = _COMMENT.fullmatch(line.strip())
-            if comment:
-                kind, note = comment[1], comment[2] or ""
-            elif line.strip():
-                kind, note = "run", ""
-            if line.startswith("#"):
-                heading = line.lstrip("# ")
-            number += 1
-            continue
-        kind, note = "run", ""
+            if not line.startswith("```{"):  # a directive of MyST
+                blocks.append(Block(path.relative_to(ROOT).as_posix(), number + 1, heading, text, kind, note))
+        if line.startswith("#"):
+            heading = line.lstrip("# ")
+        comment = _COMMENT.fullmatch(line)
+        if comment:
+            kind, note = comment[1], comment[2] or ""
+        elif line:
+            kind, note = "run", ""
+        number = max(found, number + 1)
     return blocks
 
 
@@ -88,3 +91,9 @@ def _unindent(lines: list[str]) -> str:
     if lines[0].startswith("```"):
         return "\n".join(lines[1:-1]) + "\n"
     return "\n".join(line[4:] for line in lines) + "\n"
+
+
+def list_pages() -> list[Path]:
+    """Return the pages for operators and maintainers."""
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
+    return [*pages, *sorted((ROOT / "docs").glob("**/*.md"))]

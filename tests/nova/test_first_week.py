@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.nova.cloud import NOVA
+from tests.nova.machine import make_clone
 from tests.pages import read_blocks
-from tests.paths import DOCS, ROOT
+from tests.paths import DOCS
 from tests.ports import find_free_port, is_listening
 from tests.waiting import wait_until
 
@@ -93,15 +94,8 @@ class Operator:
 
 @pytest.fixture(scope="module")
 def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    clone = tmp_path_factory.mktemp("clone")
-    for name in ("Makefile", "setup.cfg", "etc", "imagefilter", "tests"):
-        (clone / name).symlink_to(ROOT / name)
-    virtualenv = clone / ".venv"
-    virtualenv.mkdir()
-    for path in Path(sys.prefix).iterdir():
-        if path.name != "ready":
-            (virtualenv / path.name).symlink_to(path)
-    (virtualenv / "ready").touch()
+    clone = tmp_path_factory.mktemp("week") / "clone"
+    make_clone(clone)
     (clone / "tmp").mkdir()
     operator = Operator(clone)
     operator.start()
