@@ -48,6 +48,7 @@ class Usage(StatusLister):
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
         limits = LimitSource(parsed_args)
         login = log_in(parsed_args)
+        limits.log_in(login.connection.session.get_token)
         now = datetime.datetime.now(datetime.timezone.utc)
         terms = Terms(now=now, lock_lease=datetime.timedelta(0), older=parsed_args.older)
         try:

@@ -18,6 +18,7 @@ import pytest
 from tests.gateway.nova import serve_wsgi
 from tests.real.site import Site
 from tests.real.tenants import Result, ago, finish_command, run_command, snapshot, start_command, write_clouds
+from tests.unified_limits import UnifiedLimits
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,18 @@ def test_counts_by_project_and_server(site: Site, clouds: Path) -> None:
     columns = ("Name", "Servers", "Images", "In Progress", "Expired", "Unstamped", "Orphans", "Refused By")
     rows = [tuple(row[name] for name in columns) for row in done.rows]
     assert rows == [("demo", 2, 4, 0, 3, 0, 0, ""), ("other", 1, 2, 2, 0, 1, 1, "")]
+
+    config = clouds.with_name("imagefilter.conf")
+    options = f"limits_source = keystone\nidentity_api_url = {site.keystone.url}\naudit_journal = /nowhere/audit.jsonl"
+    config.write_text(f"[imagefilter]\n{options}\nsnapshots_in_progress = 9\n")
+    with UnifiedLimits(site.keystone) as limits:
+        limits.register("snapshots_per_project", 4)
+        limits.set("other", "snapshots_per_project", 3)
+        rows = usage(clouds, "--config", str(config)).rows
+    assert {row["Name"]: row["Refused By"] for row in rows} == {
+        "demo": "project-limit (limit 4, in use 4)",
+        "other": "",
+    }
 
     by_server = usage(clouds, "--by", "server", "--limit", "3").rows
     refused = {row["Server"]: (row["Images"], row["Refused By"]) for row in by_server}

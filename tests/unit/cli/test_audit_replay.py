@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Callable
@@ -250,6 +251,54 @@ def test_a_truncated_path_is_not_judged_again(tmp_path: Path, run_replay: Any) -
     assert replayed.rows == []
     assert "uncertain: 1 request; " in replayed.err
     assert "not recorded, or truncated: project-id in 1; project in 1; server in 1\n" in replayed.err
+
+
+def test_replays_the_quota_of_the_image_api(tmp_path: Path, run_replay: Any) -> None:
+    """The records have what Glance said; where nobody asked, nobody can say."""
+    writer = Writer(tmp_path / "audit.jsonl")
+    for _ in range(3):
+        writer.post(image("x"))
+    lines = writer.path.read_text().splitlines(keepends=True)
+    quotas = iter(({"image_count_total": {"limit": 3, "usage": 3}}, {"image_size_total": {"limit": 3, "usage": 2}}))
+    add_content(writer.path, lines, lambda: {"image_quota": next(quotas, None)})
+    replayed = run_replay(writer.path, "image_quota_check = yes")
+    assert [row["Now"] for row in replayed.rows] == ["deny (image-quota)"]
+    assert "uncertain: 1 request; not recorded, or truncated: image-quota in 1\n" in replayed.err
+
+
+def test_replays_limits_from_keystone(tmp_path: Path, run_replay: Any) -> None:
+    writer = Writer(tmp_path / "audit.jsonl")
+    for _ in range(3):
+        writer.post(image("x"))
+    lines = writer.path.read_text().splitlines(keepends=True)
+    limits = iter((2, 3))
+
+    def recorded() -> dict[str, Any]:
+        server = next(limits, None)
+        if server is None:
+            return {"snapshot_usage": {"server": 2}}
+        return {
+            "snapshot_usage": {"server": 2},
+            "snapshot_limits": {"server": server, "project": -1, "in_progress": -1},
+        }
+
+    add_content(writer.path, lines, recorded)
+    keystone = ("limits_source = keystone", "identity_api_url = http://keystone.example")
+    replayed = run_replay(writer.path, "\n".join((*keystone, f"audit_journal = {writer.path}")))
+    assert [row["Now"] for row in replayed.rows] == ["deny (server-limit)"]
+    unknown = "server-limit in 1; project-limit in 1; progress-limit in 1"
+    assert f"uncertain: 1 request; not recorded, or truncated: {unknown}\n" in replayed.err
+
+
+def add_content(path: Path, lines: list[str], content: Callable[[], dict[str, Any]]) -> None:
+    """Add to the recorded verdicts what a filter with other options would have recorded."""
+    changed = []
+    for line in lines:
+        record = json.loads(line)
+        if record["action"] == "evaluate":
+            read_content(record).update(content())
+        changed.append(json.dumps(record) + "\n")
+    path.write_text("".join(changed))
 
 
 def test_reports_a_bad_policy_before_it_reads_anything(tmp_path: Path, run_replay: Any) -> None:

@@ -88,6 +88,21 @@ def test_a_quota_of_images_that_is_none(explain: Any, text: str) -> None:
     assert (explained.status, "is not NAME=USED/LIMIT" in explained.err) == (2, True)
 
 
+def test_uses_the_given_limits_of_keystone(config: Path, explain: Any) -> None:
+    config.write_text(
+        "[imagefilter]\nlimits_source = keystone\nidentity_api_url = http://keystone.example\n"
+        "snapshots_per_project = 9\naudit_journal = /nowhere/audit.jsonl\n"
+    )
+    usage = ("--usage", "server=2,project=9")
+    assert "deny, rule project-limit: 403" in explain(encode(image()), *usage).err, "not registered: the config's"
+    limits = ("--keystone-limits", "snapshots_per_server=2, snapshots_per_project=-1")
+    explained = explain(encode(image()), *usage, *limits)
+    assert "deny, rule server-limit: 403 Server snapshot limit exceeded (limit 2, in use 2)" in explained.err
+    [row] = [row for row in explained.rows if row["Rule"] == "server-limit"]
+    assert "limits_source = keystone" in row["Settings"]
+    assert explain(encode(image()), "--keystone-limits", "nonsense=1").status == 2
+
+
 def is_explainable(case: Case) -> bool:
     """Return whether a case is a body from an authenticated caller on the usual path."""
     content_type = case.headers.get("Content-Type", "")

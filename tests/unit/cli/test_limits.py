@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +14,8 @@ pytest.importorskip("cliff")
 from imagefilter.cli import _limits
 from imagefilter.cli._durations import parse_duration
 from imagefilter.cli._limits import Limits, LimitSource, refusals
+from imagefilter.rules.table import load_policy
+from tests.unit.lookup.test_identity import PROJECT, FakeKeystone, limit, registered
 
 
 def arguments(**members: Any) -> argparse.Namespace:
@@ -29,10 +30,30 @@ def test_a_limit_to_try_holds_for_every_project(by: str, expected: Limits) -> No
 
 
 def test_the_limits_of_a_config_are_those_of_each_project(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = SimpleNamespace(per_server=1, per_project=2, in_progress=3)
-    policy = SimpleNamespace(for_project=lambda project_id: SimpleNamespace(limits=limits))
+    options = {"snapshots_per_server": "1", "snapshots_per_project": "2", "snapshots_in_progress": "3"}
+    policy = load_policy({"audit_journal": "/journal", **options})
     monkeypatch.setattr(_limits, "load_config", lambda path: policy)
     assert LimitSource(arguments()).for_project("p") == Limits(1, 2, 3)
+
+
+def test_the_limits_in_keystone_are_those_of_each_project(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keystone = FakeKeystone([registered(5)], [limit(7)])
+    options = {"limits_source": "keystone", "identity_api_url": keystone.url, "snapshots_per_project": "2"}
+    policy = load_policy({"audit_journal": "/journal", "lookup_ttl": "0", **options})
+    monkeypatch.setattr(_limits, "load_config", lambda path: policy)
+    source = LimitSource(arguments())
+    source.log_in(lambda: "a token")
+    for _ in range(2):
+        assert source.for_project(PROJECT) == Limits(7, 2, -1)
+        assert source.for_project("another") == Limits(5, 2, -1)
+    assert len(keystone.questions) == 8, "each project once"
+    keystone.close()
+    with pytest.raises(SystemExit) as raised:
+        source.for_project("a third")
+    assert raised.value.code == 2
+    assert "limits of project a third could not be looked up in Keystone" in capsys.readouterr().err
 
 
 def test_without_the_default_config_there_are_no_limits(
