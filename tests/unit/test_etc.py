@@ -53,8 +53,13 @@ def test_the_sample_loads_and_changes_nothing() -> None:
 
 
 def set_all(sample: str) -> str:
-    """Return a sample with all its defaults set, without the options for which it has an example instead."""
+    """Return a sample with all its defaults set, without the options for which it has an example instead.
+
+    Nor with a rule of the operator's own: it would be one more.
+    """
     lines = []
+    before, _, own_rule = sample.partition("[imagefilter:rule:name]\n")
+    sample = before + own_rule[own_rule.index("\n[") :]
     for line in sample.split("\n"):
         if any(example in line for example in ("<None>", "rule_modes", "audit_journal", "coordination_url")):
             continue
