@@ -149,7 +149,7 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     This is the entry point ``oslo.config.opts``. One file may hold the options of both, so both are in one list.
     """
     groups = options.list_opts()
-    groups.append((f"{options.RULE_SECTION}NAME", [copy.deepcopy(option) for option in OWN_RULE_OPTIONS]))
+    groups.append((f"{options.RULE_SECTION}name", [copy.deepcopy(option) for option in OWN_RULE_OPTIONS]))
     groups.append((RELAY_GROUP, [copy.deepcopy(option) for option in OPTIONS]))
     return groups
 

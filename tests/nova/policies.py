@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import unicodedata
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.nova.senders import Response
@@ -35,6 +37,8 @@ RULE_FAULTS: Faults = (
     (403, r"The image name '.*' does not match the pattern '.*' \(name-pattern\)"),
     (403, r"Image metadata must hold the key '.*' \(metadata-required\)"),
     (403, r"Image metadata key '.*' is reserved \(metadata-reserved\)"),
+    (403, r"The search's rule \(own\)"),
+    (503, r"The server could not be looked up\."),
 )
 
 
@@ -57,6 +61,7 @@ class Policy(NamedTuple):
 
 
 FULL = {"audit_metadata": "full"}
+OWN_RULE = {"oslo_config_file": str(Path(__file__).with_name("own_rule.conf")), **FULL}
 ALL = {"actions": "createImage, createBackup, shelve", "audit_metadata": "full"}
 POLICIES = (
     Policy("default"),
@@ -76,6 +81,14 @@ POLICIES = (
     Policy("in front, one item", {"metadata_items": "1", **ALL}, "front"),
     Policy("in front, all snapshots off", {"snapshots_enabled": "false", **ALL}, "front"),
 )
+
+# Pythons before 3.11 have no library for rules of one's own.
+if importlib.util.find_spec("cel_expr_python"):
+    POLICIES += (
+        Policy("a rule of one's own", OWN_RULE),
+        Policy("a rule of one's own that warns", {"mode": "warn", **OWN_RULE}),
+        Policy("in front, a rule of one's own", OWN_RULE, "front"),
+    )
 
 # Of the keys in the grammar.
 # Those that the search's grammar spells.
@@ -143,10 +156,30 @@ def _find_operator_objection(policy: Policy, name: str, metadata: Mapping[str, A
             return "the name's pattern"
     if "metadata_required" in policy.options and policy.options["metadata_required"] not in metadata:
         return "a missing key"
+    if "oslo_config_file" in policy.options and _breaks_own_rule(name, metadata):
+        return "a rule of one's own"
     for key in map(_as_a_database_compares, metadata):
         if key in _RESERVED_KEYS or key.startswith("os_glance_"):
             return "a reserved key"
     return None
+
+
+def _breaks_own_rule(name: str, metadata: Mapping[str, str]) -> bool:
+    """Return whether own_rule.conf is broken; no server of the search has a GPU.
+
+    A text that the expression can't hold breaks it as well.
+    """
+    if "m1" in metadata or name.strip() == "n":
+        return True
+    return not _is_text(name) or not all(map(_is_text, [*metadata, *metadata.values()]))
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
 
 
 def _as_a_database_compares(key: str) -> str:

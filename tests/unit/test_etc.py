@@ -57,8 +57,13 @@ _EXAMPLES = ("<None>", "rule_modes", "audit_journal", "coordination_url", "metad
 
 
 def set_all(sample: str) -> str:
-    """Return a sample with all its defaults set, without the options for which it has an example instead."""
+    """Return a sample with all its defaults set, without the options for which it has an example instead.
+
+    Nor with a rule of the operator's own: it would be one more.
+    """
     lines = []
+    before, _, own_rule = sample.partition("[imagefilter:rule:name]\n")
+    sample = before + own_rule[own_rule.index("\n[") :]
     for line in sample.split("\n"):
         if any(example in line for example in _EXAMPLES):
             continue
