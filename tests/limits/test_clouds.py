@@ -38,7 +38,7 @@ class Files:
         self.config = folder / "imagefilter.conf"
 
     def section(self) -> dict[str, str]:
-        """Return the filter's options in the set's api-paste.ini; its factory is the one by which Nova loads it here."""
+        """Return the filter's options in the set's api-paste.ini; its factory is how Nova loads it here."""
         parser = configparser.RawConfigParser()
         parser.read(self.folder / "api-paste.ini")
         options = dict(parser["filter:imagefilter"])
