@@ -18,6 +18,7 @@ TABLES = (
     cost.requests,
     cost.metadata,
     cost.sections,
+    cost.own_rules,
     cost.threads,
     audit.records,
     reading.reading,

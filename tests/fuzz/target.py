@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import io
 import json
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -29,6 +31,9 @@ LIMIT = 114688
 NAMES = {name: name.encode() for name in ACTIONS}
 
 _OPTIONS = {"actions": ", ".join(ACTIONS), "metadata_items": "3", "name_pattern": "[a-z]*"}
+# A rule of one's own that reads all of a request. Pythons before 3.11 have no library for it.
+if importlib.util.find_spec("cel_expr_python"):
+    _OPTIONS["oslo_config_file"] = str(Path(__file__).with_name("rules.conf"))
 
 # Keys that servers and auth_token set in an environ; clients set the others.
 _FLAGS = ("wsgi.input_terminated", "keystone.token_auth")

@@ -86,7 +86,7 @@ POLICIES = (
 if importlib.util.find_spec("cel_expr_python"):
     POLICIES += (
         Policy("a rule of one's own", OWN_RULE),
-        Policy("a rule of one's own that warns", {"mode": "warn", **OWN_RULE}),
+        Policy("a rule of one's own that warns", {**OWN_RULE, "mode": "warn", "audit_metadata": "none"}),
         Policy("in front, a rule of one's own", OWN_RULE, "front"),
     )
 

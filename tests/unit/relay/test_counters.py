@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from imagefilter.relay.counters import (
@@ -84,6 +86,23 @@ def test_every_rule_has_counters_from_the_start(monkeypatch: pytest.MonkeyPatch)
     assert {counter.metric for counter in series} == {metric.name for metric in OF_RECORDS}
     publishing = initial_publishing(["/j"])
     assert {counter.metric for counter in publishing} == {metric.name for metric in OF_PUBLISHING}
+
+
+@pytest.mark.parametrize(
+    ("content", "label"),
+    [
+        ({"rule": "no-gpu", "own_rule": True}, "own"),
+        ({"rule": "another", "own_rule": True}, "own"),
+        ({"rule": "no-gpu"}, "unknown"),
+        ({"rule": "no-gpu", "own_rule": "yes"}, "unknown"),
+        ({"rule": "token", "own_rule": False}, "token"),
+    ],
+)
+def test_all_own_rules_have_one_label(content: dict[str, Any], label: str) -> None:
+    """Their number is the operator's to choose, and Prometheus keeps every label."""
+    [(series, _)] = count(record(1, verdict="deny", mode="enforce", **content))
+    assert series == REQUESTS.series(action="createImage", verdict="deny", rule=label, mode="enforce")
+    assert label == "unknown" or series in initial_series([])
 
 
 def test_counts_the_time_in_lock_and_lookup() -> None:
