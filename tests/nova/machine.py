@@ -70,10 +70,15 @@ class Machine:
         self._clone = folder / "clone"
         self._served: dict[str, subprocess.Popen[bytes]] = {}  # by block
         self._asked = False  # a block of this page may have made records
-        self._environment = {**os.environ, "TMPDIR": str(folder), "TOKEN": "member"}
-        self._environment["PATH"] = f"{self._clone / '.venv/bin'}:{os.environ['PATH']}"
-        self._environment["COMPUTE_URL"] = "http://127.0.0.1:8774/v2.1"
-        self._environment.pop("COLUMNS", None)
+        self._environment = {
+            "HOME": str(folder),
+            "LANG": "C.UTF-8",
+            "PATH": f"{self._clone / '.venv/bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "TMPDIR": str(folder),
+            # what the pages leave to the reader
+            "TOKEN": "member",
+            "COMPUTE_URL": "http://127.0.0.1:8774/v2.1",
+        }
 
     def start(self) -> None:
         """Make the machine, and start the demo on it."""
