@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,6 +46,9 @@ def why_missing() -> str:
     """Return why there can be no such machine; empty if there can."""
     if sys.prefix == sys.base_prefix:
         return "make runs programs of a virtualenv"
+    for program in ("unshare", "nsenter", "ip", "useradd", "make", "curl"):
+        if shutil.which(program) is None:
+            return f"no {program}"
     done = subprocess.run(["unshare", "--mount", "--net", "true"], capture_output=True, text=True, check=False)
     return done.stderr.strip()
 
