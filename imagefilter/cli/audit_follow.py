@@ -29,7 +29,8 @@ class AuditFollow(OwnCommand):
     """Print records as they are written, through rotation, until Ctrl-C.
 
     A verdict and its outcome, the compute API's response, are a line each. With --verdict or another filter, only
-    outcomes of such verdicts are printed. Exit status: 0 all was read, 1 something was left out.
+    outcomes of such verdicts are printed. The journal need not exist yet, but its folder must. Exit status: 0 all was
+    read, 1 something was left out, 2 a journal can't be followed.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

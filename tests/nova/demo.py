@@ -176,12 +176,12 @@ def serve_policy(cloud: Any, port: int, config: str, in_gateway: bool) -> int:
 
     from tests.nova import demo_policy
 
-    demo_policy.show_log(write)
+    terminal = demo_policy.show_log(write)
     servers = demo_policy.create_servers(cloud)
     build = demo_policy.build_pipeline
     if in_gateway:
         build = demo_policy.build_gateway
-    with demo_policy.collect_stores() as stores:
+    with demo_policy.collect_stores(terminal) as stores:
         app = build(cloud, config)
     server = waitress.create_server(app, host="127.0.0.1", port=port, threads=8)
     threading.Thread(target=server.run, daemon=True).start()

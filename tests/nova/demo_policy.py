@@ -33,8 +33,6 @@ CALLERS = (
     ("other", "bob, a member of another project, with a server of its own"),
 )
 _INTERVAL = 0.1  # seconds
-# Nova has two pipelines, each with a filter, and all of them log that they read the file again.
-_SAME_SECONDS = 3
 
 
 def read_errors(path: str) -> list[str]:
@@ -89,32 +87,58 @@ def write_callers(write: Write, port: int, servers: dict[str, str]) -> None:
         )
 
 
-class _Terminal(logging.Handler):
-    """Shows what the filters log, once if all of them log it."""
+class Terminal(logging.Handler):
+    """Shows what a filter logs of its policy."""
 
     def __init__(self, write: Write) -> None:
         super().__init__(logging.INFO)
         self._write = write
-        self._times: dict[str, float] = {}  # by line: when it was printed
+        self._threads = threading.local()
+
+    @contextlib.contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Show nothing of what this thread logs meanwhile."""
+        before = getattr(self._threads, "is_quiet", False)
+        self._threads.is_quiet = True
+        try:
+            yield
+        finally:
+            self._threads.is_quiet = before
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a line."""
-        line = f"  log      {record.levelname.lower()}: {record.getMessage()}"
-        now = time.monotonic()
-        if now - self._times.get(line, -_SAME_SECONDS) >= _SAME_SECONDS:
-            self._times[line] = now
-            self._write(line)
+        if not getattr(self._threads, "is_quiet", False):
+            self._write(f"  log      {record.levelname.lower()}: {record.getMessage()}")
+
+
+class _QuietStore(PolicyStore):
+    """The policy of another filter: it changes as that of the first one, which tells so."""
+
+    def __init__(self, terminal: Terminal, *args: Any) -> None:
+        self._terminal = terminal
+        with terminal.quiet():
+            super().__init__(*args)
+
+    def current(self) -> Policy:
+        with self._terminal.quiet():
+            return super().current()
+
+    def log(self) -> None:
+        with self._terminal.quiet():
+            super().log()
 
 
 @contextlib.contextmanager
-def collect_stores() -> Iterator[list[PolicyStore]]:
-    """Collect the policies in force of the filters that are built meanwhile."""
+def collect_stores(terminal: Terminal) -> Iterator[list[PolicyStore]]:
+    """Collect the policies in force of the filters that are built meanwhile: Nova has two pipelines."""
     stores: list[PolicyStore] = []
 
     def create(*args: Any) -> PolicyStore:
-        store = PolicyStore(*args)
-        stores.append(store)
-        return store
+        if stores:
+            stores.append(_QuietStore(terminal, *args))
+        else:
+            stores.append(PolicyStore(*args))
+        return stores[-1]
 
     with mock.patch("imagefilter.filter.PolicyStore", create):
         yield stores
@@ -143,11 +167,13 @@ def write_notes(write: Write, policy: Policy, shown: Collection[str]) -> Collect
     return notes
 
 
-def show_log(write: Write) -> None:
+def show_log(write: Write) -> Terminal:
     """Show what is reloaded, and which policy is in force then."""
     logger = logging.getLogger("imagefilter.policy.store")
     logger.setLevel(logging.INFO)
-    logger.addHandler(_Terminal(write))
+    terminal = Terminal(write)
+    logger.addHandler(terminal)
+    return terminal
 
 
 def show_records(write: Write, journal: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,6 +46,9 @@ def why_missing() -> str:
     """Return why there can be no such machine; empty if there can."""
     if sys.prefix == sys.base_prefix:
         return "make runs programs of a virtualenv"
+    for program in ("unshare", "nsenter", "ip", "useradd", "make", "curl"):
+        if shutil.which(program) is None:
+            return f"no {program}"
     done = subprocess.run(["unshare", "--mount", "--net", "true"], capture_output=True, text=True, check=False)
     return done.stderr.strip()
 
@@ -70,10 +74,15 @@ class Machine:
         self._clone = folder / "clone"
         self._served: dict[str, subprocess.Popen[bytes]] = {}  # by block
         self._asked = False  # a block of this page may have made records
-        self._environment = {**os.environ, "TMPDIR": str(folder), "TOKEN": "member"}
-        self._environment["PATH"] = f"{self._clone / '.venv/bin'}:{os.environ['PATH']}"
-        self._environment["COMPUTE_URL"] = "http://127.0.0.1:8774/v2.1"
-        self._environment.pop("COLUMNS", None)
+        self._environment = {
+            "HOME": str(folder),
+            "LANG": "C.UTF-8",
+            "PATH": f"{self._clone / '.venv/bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "TMPDIR": str(folder),
+            # what the pages leave to the reader
+            "TOKEN": "member",
+            "COMPUTE_URL": "http://127.0.0.1:8774/v2.1",
+        }
 
     def start(self) -> None:
         """Make the machine, and start the demo on it."""

@@ -147,6 +147,8 @@ def test_who_made_an_image_and_a_page(operator: Operator) -> None:
 
 @pytest.mark.skipif(is_listening(9784), reason="port 9784, the relay's, is in use")
 def test_an_alert(operator: Operator) -> None:
+    operator.put_in_force("printf '[imagefilter]\nmode = enforce\n' > my.conf")
+    assert operator.statuses("member") == [202]
     counted, rules = blocks("An alert when refusals spike")
     printed = operator.run(f"{counted}kill $!\nwait $! || true\n")
     assert re.search(r'imagefilter_requests_total\{.*verdict="allow".*\} [1-9]', printed)
@@ -162,6 +164,17 @@ def test_a_bad_policy_shows_without_a_request(operator: Operator) -> None:
     [line] = [line for line in operator.screen.splitlines() if "(is it name_pattern?)" in line]
     assert line.startswith("  log      error: reload failed, keeping the previous configuration: ")
     assert "snapshots_per_project = many" in line
+
+
+def test_each_change_is_told_once(operator: Operator) -> None:
+    """Also one that is taken back at once: the line about the policy in force is the last one."""
+    operator.put_in_force("printf '[imagefilter]\nmetadata_items = 1\n' > my.conf")
+    before = operator.screen
+    operator.put_in_force("printf '[imagefilter]\nmetadata_items = 2\n' > my.conf")
+    operator.put_in_force("printf '[imagefilter]\nmetadata_items = 1\n' > my.conf")
+    told = [line for line in operator.screen[len(before) :].splitlines() if "imagefilter judges " in line]
+    assert len(set(told)) == len(told) == 2
+    assert told[-1] == [line for line in before.splitlines() if "imagefilter judges " in line][-1]
 
 
 def test_what_can_not_be_tried_is_noted(operator: Operator) -> None:
