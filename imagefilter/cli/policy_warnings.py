@@ -42,6 +42,8 @@ def find_warnings(policy: Policy) -> Iterator[str]:
         yield f"stays on: {text}"
     if policy.counts_images:
         yield from _find_limit_warnings(policy)
+    elif any(settings.image_quota_check for settings in (policy.settings, *policy.projects.values())):
+        yield "image_quota_check needs auth_token in front: callers that nobody vouches for are refused"
     for project_id, given in policy.origins.items():
         for warning in _find_in(policy, project_id, given):
             yield f"{project_id or 'all projects'}: {warning}"
@@ -84,6 +86,9 @@ def _find_habits(raw_options: Iterable[RawOption]) -> Iterator[str]:
 
 
 def _find_metadata_warnings(settings: Settings, given: Collection[str]) -> Iterator[str]:
+    for option in ("metadata_set", "image_expires"):
+        if option in given and settings.mode != "enforce" and settings.own_keys:
+            yield f"{option} has no effect: with mode = {settings.mode} nothing is stamped"
     own_keys = settings.own_keys.get("createImage")
     for key in settings.metadata_required:
         if own_keys and own_keys.includes(key):

@@ -1,49 +1,17 @@
-"""A real Glance on a free loopback port: sqlite, a folder for the data, gunicorn, auth_token before it."""
+"""The Glance of :mod:`tests.real.glance`, as the tests of limits ask it: as alice, unless they say otherwise."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import requests
 
-from tests.gateway.client import find_free_port
 from tests.gateway.keystone import Keystone
+from tests.real import glance as real_glance
 from tests.waiting import wait_until
-
-_CONFIG = """\
-[DEFAULT]
-log_file = {folder}/glance.log
-enabled_backends = files:file
-node_staging_uri = file://{folder}/staging
-property_protection_file = {protections}
-property_protection_rule_format = roles
-worker_self_reference_url = http://127.0.0.1:1
-[database]
-connection = sqlite:///{database}?timeout=60
-[glance_store]
-default_backend = files
-[files]
-filesystem_store_datadir = {folder}/images
-[os_glance_staging_store]
-filesystem_store_datadir = {folder}/staging
-[os_glance_tasks_store]
-filesystem_store_datadir = {folder}/tasks
-[paste_deploy]
-flavor = keystone
-config_file = {prefix}/etc/glance/glance-api-paste.ini
-[keystone_authtoken]
-{authtoken}
-memcache_security_strategy = None
-[oslo_concurrency]
-lock_path = {folder}/locks
-"""
 
 
 class Glance:
@@ -121,66 +89,17 @@ class Glance:
 
 @contextlib.contextmanager
 def serve_glance(
-    keystone: Keystone, folder: Path, protections: str = "", database: Path | None = None
+    keystone: Keystone, folder: Path, protections: Path | None = None, database: Path | None = None
 ) -> Iterator[Glance]:
     """Run a Glance, and put its endpoints into the catalog.
 
-    :param protections: the path of a property-protections file.
+    :param protections: a property-protections file.
     :param database: of another Glance, to share it.
     """
     folder.mkdir(exist_ok=True)
-    for name in ("images", "staging", "tasks"):
-        (folder / name).mkdir()
-    authtoken = "\n".join(f"{key} = {text}" for key, text in keystone.authtoken().items())
-    config = _CONFIG.format(
-        folder=folder,
-        prefix=sys.prefix,
-        authtoken=authtoken,
-        protections=protections,
-        database=database or folder / "glance.db",
-    )
-    if not protections:
-        config = config.replace("property_protection_file = \n", "")
-    (folder / "glance-api.conf").write_text(config)
-    _run("glance-manage", "--config-file", str(folder / "glance-api.conf"), "db_sync")
-    port = find_free_port()
-    glance = Glance(keystone, f"http://127.0.0.1:{port}", folder)
-    with _serve(folder, port, glance.url):
-        keystone.publish("image", glance.url)
-        yield glance
-
-
-def _run(program: str, *options: str) -> None:
-    done = subprocess.run(
-        [Path(sys.executable).with_name(program), *options], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@contextlib.contextmanager
-def _serve(folder: Path, port: int, url: str) -> Iterator[None]:
+    connection = f"sqlite:///{database or folder / 'glance.db'}?timeout=60"
+    settings = {"database": {"connection": connection}}
     # One request at a time: sqlite would refuse some of two that write, and Nova's rotation does not try again.
-    settings = folder / "gunicorn.py"
-    settings.write_text(
-        f'wsgi_app = "glance.common.wsgi_app:init_app()"\nbind = "127.0.0.1:{port}"\ntimeout = 120\n'
-        "control_socket_disable = True\n"
-    )
-    environ = {**os.environ, "OS_GLANCE_CONFIG_DIR": str(folder), "GUNICORN_CMD_ARGS": f"--config {settings}"}
-    with (folder / "out").open("w") as out:
-        process = subprocess.Popen(
-            [Path(sys.executable).with_name("gunicorn")], env=environ, stdout=out, stderr=out, start_new_session=True
-        )
-    try:
-        wait_until(lambda: _responds(url, process), 120)
-        yield
-    finally:
-        process.send_signal(signal.SIGQUIT)
-        process.wait(60)
-
-
-def _responds(url: str, process: subprocess.Popen[bytes]) -> bool:
-    assert process.poll() is None, "Glance has ended"
-    try:
-        return requests.get(f"{url}/versions", timeout=5).status_code in (200, 300)
-    except requests.RequestException:
-        return False
+    with real_glance.serve_glance(folder, keystone, settings, protections, threads=1) as served:
+        keystone.publish("image", served.url)
+        yield Glance(keystone, served.url, folder)

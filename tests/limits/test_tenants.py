@@ -21,7 +21,7 @@ PROTECTIONS = ETC / "glance-property-protections.conf"
 def protected(keystone: Keystone, session_glance: Glance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Glance]:
     """A second Glance on the same database, with the protections; Nova asks the first."""
     folder: Path = tmp_path_factory.mktemp("protected")
-    with serve_glance(keystone, folder, str(PROTECTIONS), database=session_glance.folder / "glance.db") as glance:
+    with serve_glance(keystone, folder, PROTECTIONS, database=session_glance.folder / "glance.db") as glance:
         yield glance
     keystone.publish("image", session_glance.url)
 

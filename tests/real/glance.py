@@ -112,7 +112,12 @@ class Glance:
 
 @contextlib.contextmanager
 def serve_glance(
-    folder: Path, keystone: Any, settings: Settings | None = None, protections: Path | None = None, workers: int = 1
+    folder: Path,
+    keystone: Any,
+    settings: Settings | None = None,
+    protections: Path | None = None,
+    workers: int = 1,
+    threads: int = 8,
 ) -> Iterator[Glance]:
     """Run a Glance until the block ends. It is not put into Keystone's catalog.
 
@@ -126,7 +131,14 @@ def serve_glance(
     _let_readers_pass(folder / "glance.db")
     with (
         listen() as sock,
-        serve_app("glance.wsgi.api:application", folder, sock, {"OS_GLANCE_CONFIG_DIR": str(folder)}, workers=workers),
+        serve_app(
+            "glance.wsgi.api:application",
+            folder,
+            sock,
+            {"OS_GLANCE_CONFIG_DIR": str(folder)},
+            workers=workers,
+            threads=threads,
+        ),
     ):
         yield Glance(url_of(sock), folder, keystone)
 

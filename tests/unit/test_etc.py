@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import imagefilter
-from imagefilter.policy.options import OPTIONS
+from imagefilter.policy.limits import EXPIRES, STAMPS
+from imagefilter.policy.options import INSTRUCTIONS, OPTIONS
 from imagefilter.policy.policy import Policy
 from imagefilter.rules.table import load_policy
 from tests.paths import DOCS, ETC, ROOT
@@ -112,6 +113,16 @@ def test_the_pages_example_loads(tmp_path: Path) -> None:
     assert policy.settings.quota_from_compute
     quotas = [(settings.quota_from_compute, settings.metadata_items) for settings in policy.projects.values()]
     assert sorted(quotas) == [(False, 10), (True, 128)]
+
+
+def test_novas_line_names_all_that_no_image_shall_inherit() -> None:
+    parser = configparser.RawConfigParser()
+    parser.read(ETC / "nova-stamps.conf")
+    line = parser.get("DEFAULT", "non_inheritable_image_properties")
+    named = line.split(",")
+    assert named[:2] == ["cache_in_nova", "bittorrent"], "Nova's own default"
+    assert set(named[2:]) == {*INSTRUCTIONS, *STAMPS, EXPIRES}
+    assert f"non_inheritable_image_properties = {line}\n" in (DOCS / "limits.md").read_text()
 
 
 def test_the_page_shows_the_paste_file_that_is_shipped() -> None:

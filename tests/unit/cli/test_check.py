@@ -247,6 +247,21 @@ def test_stamps_that_a_base_image_hands_on_in_nova_conf(paste: Any, config: Path
     assert f"section [DEFAULT] of {config} does not name {missing}: images that the filter does not stamp" in err
 
 
+@pytest.mark.parametrize("mode", ["warn", "off"])
+def test_stamps_that_no_image_gets(config: Path, run: Any, mode: str) -> None:
+    config.write_text(f"[imagefilter]\nmetadata_set = team:blue\nimage_expires = 1d\nmode = {mode}\n")
+    err = run("check", config).err
+    assert f"metadata_set has no effect: with mode = {mode} nothing is stamped" in err
+    assert f"image_expires has no effect: with mode = {mode} nothing is stamped" in err
+    config.write_text("[imagefilter]\nmetadata_set = team:blue\nimage_expires = 1d\n")
+    assert "has no effect" not in run("check", config).err
+
+
+def test_a_quota_that_is_asked_as_the_caller(config: Path, run: Any) -> None:
+    config.write_text("[imagefilter]\nimage_quota_check = true\n")
+    assert "warning: image_quota_check needs auth_token in front" in run("check", config).err
+
+
 def test_a_required_key_that_the_filter_sets_itself(config: Path, run: Any) -> None:
     config.write_text("[imagefilter]\nmetadata_set = team:blue\nmetadata_required = Team\n")
     assert "metadata_required names Team, which the filter sets itself: every request" in run("check", config).err
