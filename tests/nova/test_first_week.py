@@ -92,6 +92,18 @@ def test_raise_one_projects_quota(operator: Operator, others_server: str) -> Non
     assert "agrees" in operator.run("imagefilter status --journal $JOURNAL")
 
 
+def test_a_rule_of_ones_own(operator: Operator) -> None:
+    pytest.importorskip("cel_expr_python")
+    policy, listed = blocks("A rule of your own, on the server's flavor")
+    operator.write(policy)
+    assert (operator.ask("member"), operator.ask("backup")) == (202, 202)
+    found = operator.run(listed + " -f csv -c User -c Verdict")
+    assert "alice" in found
+    assert "night" not in found
+    operator.write(policy.replace("mode = warn\n", ""))
+    assert (operator.ask("member"), operator.ask("backup")) == (403, 202)
+
+
 def test_who_made_an_image_and_a_page(operator: Operator) -> None:
     operator.ask("member")
     listed, shown, report = blocks("Who made that image, and a page about refusals")[0].splitlines()
