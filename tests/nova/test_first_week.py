@@ -132,6 +132,18 @@ def test_raise_one_projects_quota(operator: Operator) -> None:
     assert "agrees" in operator.run(status)
 
 
+def test_a_rule_of_ones_own(operator: Operator) -> None:
+    pytest.importorskip("cel_expr_python")
+    trial, listed, enforce = blocks("A rule of your own, on the server's flavor")
+    operator.put_in_force(trial)
+    assert operator.statuses("member", "backup") == [202, 202]
+    found = operator.run(listed)
+    assert "alice" in found
+    assert "night" not in found
+    operator.put_in_force(enforce)
+    assert operator.statuses("member", "backup") == [403, 202]
+
+
 def test_who_made_an_image_and_a_page(operator: Operator) -> None:
     operator.put_in_force("printf '[imagefilter]\nmode = enforce\n' > my.conf")
     assert operator.statuses("member") == [202]
