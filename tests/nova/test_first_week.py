@@ -81,11 +81,16 @@ class Operator:
 
     def ask(self, token: str) -> str:
         """Copy the line of a caller that the demo printed; return what it prints."""
+        line = self.find_line(token)
+        answers: list[str] = []
+        wait_until(lambda: answers.append(self.run(line)) or " 409 " not in answers[-1], 60, 0.2)
+        return answers[-1]
+
+    def find_line(self, token: str) -> str:
+        """Return the line of a caller that the demo printed."""
         line = re.search(rf"^# {token}: .*\n(curl .*\\\n.*)\n", self.screen, re.MULTILINE)
         assert line
-        answers: list[str] = []
-        wait_until(lambda: answers.append(self.run(line[1])) or " 409 " not in answers[-1], 60, 0.2)
-        return answers[-1]
+        return line[1]
 
     def statuses(self, *tokens: str) -> list[int]:
         """Return the statuses of the responses to some callers."""
@@ -161,8 +166,11 @@ def test_who_made_an_image_and_a_page(operator: Operator) -> None:
 def test_an_alert(operator: Operator) -> None:
     operator.put_in_force("printf '[imagefilter]\nmode = enforce\n' > my.conf")
     assert operator.statuses("member") == [202]
-    counted, rules = blocks("An alert when refusals spike")
-    printed = operator.run(f"{counted}kill $!\nwait $! || true\n")
+    started, counted, rules = blocks("An alert when refusals spike")
+    is_counted = f"until {counted.strip()} | grep -q 'allow.* [1-9]'; do sleep 0.3; done\n"
+    metrics = "until curl -sf http://127.0.0.1:9784/metrics >metrics; do sleep 0.3; done\n"
+    member = operator.find_line("member")
+    printed = operator.run(f"{started}\n{metrics}{member}\n{is_counted}{counted}\nkill $!\nwait $! || true\n")
     assert re.search(r'imagefilter_requests_total\{.*verdict="allow".*\} [1-9]', printed)
     if subprocess.run(["which", "promtool"], check=False, stdout=subprocess.DEVNULL).returncode:
         pytest.skip("no promtool")
