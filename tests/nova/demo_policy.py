@@ -153,7 +153,7 @@ def _watch(write: Write, stores: Sequence[PolicyStore]) -> None:
     shown = write_notes(write, stores[0].policy, ())
     while True:
         time.sleep(_INTERVAL)
-        for store in stores:
+        for store in reversed(stores):  # the first one tells of it: when it does, all have the new policy
             store.current()
         shown = write_notes(write, stores[0].policy, shown)
 
