@@ -22,6 +22,9 @@ _MAX_REASON = 200
 _CONFIG = "stdlib:\n  exclude_macros: [has]\n"
 _NO_HAS = "has() does not exist here: write '\"key\" in image.metadata' for a key; a field that is absent is an error"
 
+# A constant pattern, which the library compiles only when it is used.
+_PATTERN = re.compile(r"""\bmatches\(\s*(r?"(?:[^"\\]|\\.)*"|r?'(?:[^'\\]|\\.)*')\s*\)""")
+
 _COMPILE_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 _UNKNOWN_NAME = re.compile(r"undeclared reference to '([\w.]+)'")
 _ABSENT = re.compile(r'No value with name "([\w.]+)"')
@@ -102,7 +105,20 @@ class Compiler:
         result_type = program.return_type()
         if result_type != self._cel.Type.BOOL:
             raise ExpressionError(f"line 1, column 1: it is of the type {_name(result_type)}, not bool")
+        self._check_patterns(source)
         return Expression(source, self._find_fields(source), program)
+
+    def _check_patterns(self, source: str) -> None:
+        """Raise ExpressionError for a constant pattern that is none: otherwise it would refuse every request."""
+        for found in _PATTERN.finditer(source):
+            try:
+                result = self._environment.compile(f"''.matches({found.group(1)})").eval(data={}).value()
+            except Exception:  # noqa: S112  # it is no constant after all
+                continue
+            if type(result) is str:
+                lines = source[: found.start(1)].split("\n")
+                reason = _CATEGORY.sub("", result)
+                raise ExpressionError(f"line {len(lines)}, column {len(lines[-1]) + 1}: {reason}")
 
     def _build_environment(self, without: str | None = None) -> Any:
         config = self._cel.NewEnvConfigFromYaml(_CONFIG)
