@@ -88,8 +88,7 @@ class Compiler:
         self._cel = cel
         self._types = {name: cel.Type(signature) for name, signature in fields.items()}
         self._environment = self._build_environment()
-        # An expression reads a field if it does not compile without it: the type checker itself knows best.
-        self._without = {name: self._build_environment(name) for name in fields}
+        self._without: dict[str, Any] = {}
 
     def compile(self, source: str) -> Expression:
         """Return a compiled expression.
@@ -126,7 +125,17 @@ class Compiler:
         return self._cel.NewEnv(config=config, variables=types)
 
     def _find_fields(self, source: str) -> frozenset[str]:
-        return frozenset(name for name, environment in self._without.items() if not _compiles(environment, source))
+        """Return the fields without which an expression does not compile: the type checker itself knows best."""
+        fields = []
+        for name in self._types:
+            # Its last word must be there. An environment takes milliseconds to build.
+            if name.rpartition(".")[2] not in source:
+                continue
+            if name not in self._without:
+                self._without[name] = self._build_environment(name)
+            if not _compiles(self._without[name], source):
+                fields.append(name)
+        return frozenset(fields)
 
     def _explain(self, text: str) -> str:
         """Return each error with its place and, for a misspelt field, the field that was probably meant."""
