@@ -22,6 +22,9 @@ _MAX_REASON = 200
 _CONFIG = "stdlib:\n  exclude_macros: [has]\n"
 _NO_HAS = "has() does not exist here: write '\"key\" in image.metadata' for a key; a field that is absent is an error"
 
+# A constant pattern, which the library compiles only when it is used.
+_PATTERN = re.compile(r"""\bmatches\(\s*(r?"(?:[^"\\]|\\.)*"|r?'(?:[^'\\]|\\.)*')\s*\)""")
+
 _COMPILE_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 _UNKNOWN_NAME = re.compile(r"undeclared reference to '([\w.]+)'")
 _ABSENT = re.compile(r'No value with name "([\w.]+)"')
@@ -85,8 +88,7 @@ class Compiler:
         self._cel = cel
         self._types = {name: cel.Type(signature) for name, signature in fields.items()}
         self._environment = self._build_environment()
-        # An expression reads a field if it does not compile without it: the type checker itself knows best.
-        self._without = {name: self._build_environment(name) for name in fields}
+        self._without: dict[str, Any] = {}
 
     def compile(self, source: str) -> Expression:
         """Return a compiled expression.
@@ -102,7 +104,20 @@ class Compiler:
         result_type = program.return_type()
         if result_type != self._cel.Type.BOOL:
             raise ExpressionError(f"line 1, column 1: it is of the type {_name(result_type)}, not bool")
+        self._check_patterns(source)
         return Expression(source, self._find_fields(source), program)
+
+    def _check_patterns(self, source: str) -> None:
+        """Raise ExpressionError for a constant pattern that is none: otherwise it would refuse every request."""
+        for found in _PATTERN.finditer(source):
+            try:
+                result = self._environment.compile(f"''.matches({found.group(1)})").eval(data={}).value()
+            except Exception:  # noqa: S112  # it is no constant after all
+                continue
+            if type(result) is str:
+                lines = source[: found.start(1)].split("\n")
+                reason = _CATEGORY.sub("", result)
+                raise ExpressionError(f"line {len(lines)}, column {len(lines[-1]) + 1}: {reason}")
 
     def _build_environment(self, without: str | None = None) -> Any:
         config = self._cel.NewEnvConfigFromYaml(_CONFIG)
@@ -110,7 +125,17 @@ class Compiler:
         return self._cel.NewEnv(config=config, variables=types)
 
     def _find_fields(self, source: str) -> frozenset[str]:
-        return frozenset(name for name, environment in self._without.items() if not _compiles(environment, source))
+        """Return the fields without which an expression does not compile: the type checker itself knows best."""
+        fields = []
+        for name in self._types:
+            # Its last word must be there. An environment takes milliseconds to build.
+            if name.rpartition(".")[2] not in source:
+                continue
+            if name not in self._without:
+                self._without[name] = self._build_environment(name)
+            if not _compiles(self._without[name], source):
+                fields.append(name)
+        return frozenset(fields)
 
     def _explain(self, text: str) -> str:
         """Return each error with its place and, for a misspelt field, the field that was probably meant."""

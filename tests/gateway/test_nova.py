@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 
-from tests.cases import PROJECT, image, items
+from tests.cases import PROJECT, SERVER, image, items
 from tests.gateway.client import Response, find_free_port
 from tests.gateway.nova import ServedNova
 from tests.gateway.servers import GatewayFactory
@@ -39,6 +40,30 @@ def test_quota_is_novas_own(
     assert gateway.send_request("POST", path, image(), LATEST).status == 202
     assert nova.cloud.images() == [Image("nightly", {})]
     assert gateway.send_request("POST", path, too_many, GARBAGE).status == status_for_garbage
+
+
+@pytest.mark.parametrize("prefix", ["/v2.1", "/v2"])
+def test_a_rule_of_ones_own_asks_for_the_server(
+    prefix: str, server: str, nova: ServedNova, gateways: GatewayFactory, tmp_path: Path
+) -> None:
+    """Through the gateway, where Nova takes microversions away on /v2: the flavor is then asked for by its id."""
+    pytest.importorskip("cel_expr_python")
+    path = f"{prefix}/servers/{nova.cloud.server}/action"
+    for flavor, status in (("m1.tiny", 403), ("m1.large", 202)):
+        config = tmp_path / f"{flavor}.conf"
+        deny = f'server.flavor.name == "{flavor}" && server.flavor.vcpus == 1 && server.name == "web-1"'
+        config.write_text(f"[imagefilter:rule:r]\ndeny = {deny}\n")
+        options = {"oslo_config_file": str(config)}
+        gateway = gateways(server=server, compute_url=nova.url, options=options)
+        response = gateway.send_request("POST", path, image(), LATEST)
+        assert response.status == status
+        content = read_content(gateway.records("control")[-1])
+        assert "reason" not in content
+        assert content["server_seconds"] > 0
+        assert {"field": "server.flavor.name", "value": '"m1.tiny"'} in content["facts"]
+        assert len(nova.cloud.images()) == (status == 202)
+    missing = gateway.send_request("POST", path.replace(nova.cloud.server, SERVER), image(), LATEST)
+    assert (missing.status, missing.message) == (404, f"Instance {SERVER} could not be found.")
 
 
 def image_id_in_location(response: Response) -> str:
