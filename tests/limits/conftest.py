@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Callable
 
 import pytest
 
 from tests.gateway.keystone import Keystone
 from tests.gateway.nova import ServedNova, serve_wsgi
 from tests.limits.glance import Glance, serve_glance
+from tests.wsgi import send
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +40,19 @@ def glance(session_glance: Glance) -> Iterator[Glance]:
     yield session_glance
     for user in ("alice", "bob"):
         session_glance.delete_all(user)
+
+
+@pytest.fixture
+def boot(nova: ServedNova, glance: Glance) -> Iterator[Callable[..., str]]:
+    """Boot servers of a user; they are deleted after the test: the host has room for a dozen."""
+    booted: list[tuple[str, str]] = []
+
+    def boot(user: str = "alice", **members: Any) -> str:
+        server: str = nova.cloud.new_server(members, user)
+        booted.append((user, server))
+        return server
+
+    yield boot
+    for user, server in booted:
+        headers = {"X-Auth-Token": glance.keystone.cached_token(user)}
+        assert send(nova.cloud.bare, "DELETE", f"/v2.1/servers/{server}", None, headers).status_int == 204

@@ -52,21 +52,21 @@ def test_as_an_operator_and_a_tenant_do_it(alice: Any, limits: UnifiedLimits, ke
 
 
 @pytest.mark.parametrize("prefix", ["/v2", "/v2.1"])
-def test_a_registered_limit_holds_for_each_project(alice: Any, limits: UnifiedLimits, prefix: str) -> None:
+def test_a_registered_limit_holds_for_each_project(alice: Any, boot: Any, limits: UnifiedLimits, prefix: str) -> None:
     limits.register(PROJECT, 1)
     tenant = alice()
     assert tenant.image(prefix=prefix).status_int == 202
     assert fault(tenant.image(prefix=prefix)) == (403, "Project snapshot limit exceeded (limit 1, in use 1)")
     bob = alice("bob")
-    assert bob.image(bob.cloud.new_server(token="bob"), prefix=prefix).status_int == 202
+    assert bob.image(boot("bob"), prefix=prefix).status_int == 202
 
 
-def test_another_projects_limit_is_its_own(alice: Any, limits: UnifiedLimits) -> None:
+def test_another_projects_limit_is_its_own(alice: Any, boot: Any, limits: UnifiedLimits) -> None:
     limits.register(SERVER, 1)
     limits.set("other", SERVER, 0)
     assert alice().image().status_int == 202
     bob = alice("bob")
-    assert fault(bob.image(bob.cloud.new_server(token="bob")))[0] == 403
+    assert fault(bob.image(boot("bob")))[0] == 403
 
 
 @pytest.mark.parametrize("user", ["root", "night"])

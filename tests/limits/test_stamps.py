@@ -89,14 +89,14 @@ def test_clients_can_not_set_them(tenant: Callable[..., Tenant], glance: Glance,
 
 
 def test_the_image_of_another_server_does_not_hand_its_stamps_on(
-    tenant: Callable[..., Tenant], nova: ServedNova, glance: Glance
+    tenant: Callable[..., Tenant], boot: Callable[..., str], glance: Glance
 ) -> None:
     """Nova copies properties of the image that a server was booted from; the filter's own are fresh."""
     alice = tenant(**OPTIONS)
     alice.image()
     [first] = glance.snapshots()
     glance.upload(first["id"])
-    child = nova.cloud.new_server({"imageRef": first["id"]})
+    child = boot(imageRef=first["id"])
     assert alice.image(child).status_int == 202
     [second] = [image for image in glance.snapshots() if image["id"] != first["id"]]
     assert second["imagefilter_server"] == child
@@ -105,7 +105,7 @@ def test_the_image_of_another_server_does_not_hand_its_stamps_on(
 
 
 def test_what_the_shelved_image_of_such_a_server_inherits(
-    tenant: Callable[..., Tenant], nova: ServedNova, glance: Glance
+    tenant: Callable[..., Tenant], boot: Callable[..., str], nova: ServedNova, glance: Glance
 ) -> None:
     """Which is why nova.conf names the stamps: the filter sets none on the image of a shelve."""
     alice = tenant(**OPTIONS)
@@ -117,7 +117,7 @@ def test_what_the_shelved_image_of_such_a_server_inherits(
     keys = ["imagefilter_server", "imagefilter_stamped", "imagefilter_record", "imagefilter_expires", "made_by"]
     for named in (keys, []):  # ends with Nova's default
         nova.cloud.flags(non_inheritable_image_properties=stock + named)
-        child = nova.cloud.new_server({"imageRef": first["id"]})
+        child = boot(imageRef=first["id"])
         assert act(alice, child, {"shelve": None}).status_int == 202
         [shelved] = [image for image in glance.snapshots() if image.get("instance_uuid") == child]
         inherited.append(set(keys) & shelved.keys())

@@ -16,6 +16,7 @@ import pytest
 from imagefilter.lookup.identity import IdentityAPI
 from imagefilter.policy.policy import ImageAPIOptions
 from imagefilter.rules.case import LookupFailed
+from tests.waiting import wait_until
 
 PROJECT, OTHER = "p" * 32, "q" * 32
 SERVER, IN_ALL = "snapshots_per_server", "snapshots_per_project"
@@ -62,7 +63,7 @@ class FakeKeystone:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     def close(self) -> None:
         self.server.shutdown()
@@ -253,6 +254,22 @@ def test_a_slow_keystone_holds_nobody_longer(serve: Any) -> None:
     assert len(failures) == 5
     assert all("no answer in time (api_timeout)" in failure for failure in failures)
     assert len(keystone.questions) == 1
+
+
+def test_nobody_waits_longer_for_anothers_question_than_for_an_own_one(serve: Any) -> None:
+    may_answer = threading.Event()
+    keystone = serve(answer=lambda collection, name: may_answer.wait(20) and {collection: []})
+    api = keystone.api()
+    patient = threading.Thread(target=api.limits, args=("a token", PROJECT, 20))
+    patient.start()
+    wait_until(lambda: keystone.questions)
+    began = time.monotonic()
+    with pytest.raises(LookupFailed, match="another request has asked the same, and got no answer in time"):
+        api.limits("a token", PROJECT, 0.3)
+    assert time.monotonic() - began < 2
+    may_answer.set()
+    patient.join()
+    assert api.limits("a token", PROJECT, 0.3) == {}
 
 
 def test_the_environment_is_no_proxy(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:

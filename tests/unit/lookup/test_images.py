@@ -49,7 +49,7 @@ class FakeGlance:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     def list(self, server_id: str | None = None, seconds: float = 10) -> list[Image]:
         return list_images(self.url, "a token", ImageQuery(PROJECT, server_id), OPTIONS, seconds)
