@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import time
 from typing import Any
 
 import requests
+import urllib3.exceptions
 
 _CHUNK_BYTES = 1 << 16
 
@@ -33,15 +36,16 @@ class BoundedSession(requests.Session):
         :raises requests.RequestException: if that exceeds a bound, too.
         """
         kwargs.update(timeout=self._remaining(), stream=True, allow_redirects=False)
-        response = super().request(*args, **kwargs)
         try:
-            response._content = self._read(response)
+            with contextlib.closing(super().request(*args, **kwargs)) as response:
+                response._content = self._read(response)
         except requests.RequestException:  # an OSError too
             raise
-        except (OSError, ValueError) as error:
+        except urllib3.exceptions.TimeoutError as error:
+            raise requests.Timeout("no answer in time") from error
+        # urllib3 hands on its own errors while a body is read, requests what it can't parse of a redirect.
+        except (OSError, ValueError, urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
             raise requests.ConnectionError(str(error)) from error
-        finally:
-            response.close()
         return response
 
     def _read(self, response: requests.Response) -> bytes:

@@ -60,8 +60,9 @@ class RequestContext(NamedTuple):
             by_project = limits.per_project >= 0 and modes["project-limit"] == "enforce"
             by_project |= limits.in_progress >= 0 and modes["progress-limit"] == "enforce"
             by_project |= self.action.name in self.settings.own_locks
-        # Another process may still remember that Keystone has a limit of the project, and lock that.
-        by_project |= by_server and limits.from_keystone
+        # Another process may still remember that Keystone has a limit of the project, and lock that. An own rule about
+        # another action locks the project for it: a lock of the server alone would not exclude that action.
+        by_project |= by_server and (limits.from_keystone or bool(self.settings.own_locks))
         server = project = None
         if by_project:
             project = hash_names(self.project_id)

@@ -372,6 +372,18 @@ def test_a_rule_that_counts_locks_the_project(
     assert (keys == LockKeys()) is not is_locked
 
 
+@pytest.mark.parametrize("one_at_a_time", ["false", "true"])
+def test_actions_that_one_limit_counts_exclude_each_other(tmp_path: Path, one_at_a_time: str) -> None:
+    """Also where a rule of one's own is about one of them alone, and counts the whole project for it."""
+    policy = load(tmp_path, USAGE, snapshots_per_server="1", one_at_a_time=one_at_a_time)
+    locked = []
+    for document in (image(), backup()):
+        context = build(policy, document)
+        keys = context.find_locks(context.settings.limits)
+        locked.append({keys.server, keys.project} - {None})
+    assert locked[0] & locked[1]
+
+
 def test_a_rule_that_counts_stamps_images_and_reserves_keys(tmp_path: Path) -> None:
     policy = load(tmp_path, USAGE)
     assert policy.needs_locks
