@@ -100,6 +100,7 @@ def decide(verdict: Verdict) -> tuple[str, str, int | None, str]:
         (section(actions=" "), "actions in section [imagefilter:rule:r] of {path}: empty"),
         (section(projects="web"), "projects in section [imagefilter:rule:r] of {path}: 'web' is not a project id"),
         (section(message="m" * 501), "message in section [imagefilter:rule:r] of {path}: not one line of at most 500"),
+        (section() + section(deny="false"), "deny in section [imagefilter:rule:r] of {path}: given twice"),
         (section("token"), "section [imagefilter:rule:token] of {path}: 'token' is the name of a built-in rule"),
         (section("server-limit"), "'server-limit' is the name of a built-in rule"),
         (section("R"), "'R' is not a name of a rule"),
