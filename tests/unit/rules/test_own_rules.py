@@ -320,6 +320,22 @@ def test_a_server_that_can_not_be_looked_up(tmp_path: Path, answer: Any, on_erro
     assert decide(judge(build(policy, image()), FakeLookups(answer))) == verdict
 
 
+@pytest.mark.parametrize(
+    ("deny", "decision"),
+    [
+        ('server.locked || image.name == "test"', "deny"),
+        ('image.name == "test" || usage.project > 1', "deny"),
+        ('image.name != "test" || server.locked', "allow"),
+        ('image.name == "test" && server.locked', "allow"),
+        ('backup.type == "daily" || server.locked', "allow"),
+    ],
+)
+def test_what_needs_no_look_up_is_refused_whatever_fails(tmp_path: Path, deny: str, decision: str) -> None:
+    """Also where what can't be looked up is allowed: a token with access rules is enough to make a look-up fail."""
+    policy = load(tmp_path, section(deny=deny), lookup_on_error="allow")
+    assert judge(build(policy, image("test")), FakeLookups(LookupFailed("x"), usage=None)).decision == decision
+
+
 def test_a_missing_server_only_warns_where_the_rule_does(tmp_path: Path) -> None:
     policy = load(tmp_path, section(deny="server.locked", mode="warn"))
     verdict = judge(build(policy, image()), FakeLookups(ServerNotFound()))
