@@ -90,7 +90,7 @@ def _describe_facts(facts: ServerFacts, context: RequestContext, bounds: Bounds)
     That a field was absent is recorded as well; what is left out is not known to the record.
     """
     room = METADATA_BYTES
-    for field in sorted(context.settings.server_fields):
+    for field in sorted(context.settings.server_fields - facts.failed.keys()):
         text = None
         if field in facts.values:
             text = json.dumps(facts.values[field], default=str)

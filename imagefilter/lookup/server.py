@@ -8,17 +8,27 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Protocol, TypeVar
 
 import webob
 
 from imagefilter.lookup.question import build_question
-from imagefilter.lookup.server_facts import FLAVOR, IMAGE_NAME, PROPERTIES, VOLUME_BACKED, Answers, read_facts
+from imagefilter.lookup.server_facts import (
+    EXTRA_SPECS,
+    FLAVOR,
+    IMAGE_NAME,
+    PROPERTIES,
+    VOLUME_BACKED,
+    Answers,
+    read_facts,
+)
 from imagefilter.policy.context import RequestContext
 from imagefilter.rules.case import LookupFailed, NotAuthenticated, ServerFacts, ServerNotFound
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+Answer = TypeVar("Answer")
 
 LOG = logging.getLogger(__name__)
 
@@ -78,20 +88,31 @@ class ServerLookup:
         self._ask = ask
         self._server_id = server_id
         self._fields = frozenset(fields)
+        self._failed: dict[str, str] = {}
 
     def run(self) -> ServerFacts:
         """Return the facts. See :func:`look_up_server`."""
         server = self._get_server()
-        return read_facts(
-            Answers(
-                server=server,
-                flavor=self._get_flavor(server),
-                extra_specs=self._get_extra_specs(server),
-                image=self._get_image(server),
-                attachments=self._get_attachments(server),
-            ),
-            self._fields,
+        answers = Answers(
+            server=server,
+            flavor=self._try(self._get_flavor, server, *FLAVOR),
+            extra_specs=self._try(self._get_extra_specs, server, EXTRA_SPECS),
+            image=self._try(self._get_image, server, IMAGE_NAME, PROPERTIES),
+            attachments=self._try(self._get_attachments, server, VOLUME_BACKED),
         )
+        facts = read_facts(answers, self._fields)
+        failed = {field: why for field, why in self._failed.items() if field not in facts.values}
+        return facts._replace(failed=failed)
+
+    def _try(
+        self, get: Callable[[dict[str, Any]], Answer | None], server: dict[str, Any], *fields: str
+    ) -> Answer | None:
+        """Return an answer beside the server itself. A rule that needs none of it is not to fail with it."""
+        try:
+            return get(server)
+        except LookupFailed as error:
+            self._failed.update(dict.fromkeys(fields, str(error)))
+            return None
 
     def _get_server(self) -> dict[str, Any]:
         path = ("servers", self._server_id)
@@ -116,7 +137,7 @@ class ServerLookup:
 
     def _get_extra_specs(self, server: dict[str, Any]) -> dict[str, Any] | None:
         flavor_id = _flavor_id(server)
-        if flavor_id is None or "server.flavor.extra_specs" not in self._fields:
+        if flavor_id is None or EXTRA_SPECS not in self._fields:
             return None
         response = self._ask("flavors", flavor_id, "os-extra_specs")
         if response.status in (403, 404):  # the policy hides them, or the flavor is gone

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from imagefilter.rules.case import ServerFacts
 
+EXTRA_SPECS = "server.flavor.extra_specs"
 IMAGE_NAME = "server.image.name"
 PROPERTIES = "server.image.properties"
 VOLUME_BACKED = "server.volume_backed"
@@ -86,9 +87,9 @@ def _read_flavor(answers: Answers, values: dict[str, Any], why_absent: dict[str,
             why_absent[field] = "the flavor is gone"
     extra_specs = flavor.get("extra_specs", answers.extra_specs)
     if type(extra_specs) is dict:
-        values["server.flavor.extra_specs"] = extra_specs
+        values[EXTRA_SPECS] = extra_specs
     else:
-        why_absent["server.flavor.extra_specs"] = "the compute API does not show them to the caller"
+        why_absent[EXTRA_SPECS] = "the compute API does not show them to the caller"
 
 
 def _read_image(answers: Answers, values: dict[str, Any], why_absent: dict[str, str]) -> None:

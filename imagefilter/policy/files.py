@@ -36,6 +36,8 @@ class ConfigFiles:
         for path, section in self.sections():
             if is_misspelt(section):
                 errors.append(f"section [{section}] of {path}: unknown section{_suggest(section)}")
+            if section.startswith(RULE_SECTION):
+                errors += self._find_repeated(path, section)
 
     def sections(self) -> Iterator[tuple[str, str]]:
         """Return each file's path with each section in it."""
@@ -66,6 +68,12 @@ class ConfigFiles:
             if is_wanted(section):
                 raw_options += self._options_in(path, section, errors)
         return raw_options
+
+    def _find_repeated(self, path: str, section: str) -> Iterator[str]:
+        """Report a rule that another one of the same name replaces: oslo.config makes one section of both."""
+        for name, texts in self._files[path][section].items():
+            if len(texts) > 1:
+                yield f"{name} in section [{section}] of {path}: given twice, so one of two rules would be lost"
 
     def _options_in(self, path: str, section: str, errors: list[str]) -> Iterator[RawOption]:
         location = f"section [{section}] of {path}"

@@ -48,6 +48,7 @@ class ServerFacts(NamedTuple):
 
     values: Mapping[str, Any]
     why_absent: Mapping[str, str]  # by field; of all others under ""
+    failed: Mapping[str, str] = {}  # fields that were not found out, and why: only rules that read them fail
 
 
 #: The quotas of the image API that an image of a server runs into. What it has beside them is about imports.

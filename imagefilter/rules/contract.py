@@ -143,15 +143,15 @@ def metadata_quota(case: Case) -> Refusal | None:
     count = len(case.metadata)
     if not count:  # no quota can be exceeded, so there is nothing to ask the compute API
         return None
+    stamps = len(case.settings.stamps)
+    if stamps and count + stamps > MAX_PROPERTIES:  # Nova would respond 500
+        return Refusal("Image metadata limit exceeded", limit=MAX_PROPERTIES - stamps, usage=count)
     limit = case.settings.metadata_items
     if case.settings.quota_from_compute:
         try:
             limit = case.lookups.metadata_items()
         except LookupFailed as error:
             return _quota_unknown(case, error)
-    stamps = len(case.settings.stamps)
-    if stamps and count + stamps > MAX_PROPERTIES:  # Nova would respond 500
-        return Refusal("Image metadata limit exceeded", limit=MAX_PROPERTIES - stamps, usage=count)
     if 0 <= limit < count:
         return Refusal("Image metadata limit exceeded", limit=limit, usage=count)
     return None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from imagefilter.request.codec import read_rotation
-from imagefilter.rules.case import Case, Usage
+from imagefilter.rules.case import Case, LookupFailed, Usage
 
 #: The largest number of an ``int``.
 LARGEST = 2**63 - 1
@@ -142,6 +142,8 @@ def _count(case: Case) -> Usage:
 
 def _read_server(case: Case, name: str) -> Any:
     facts = case.lookups.server()
+    if name in facts.failed:
+        raise LookupFailed(facts.failed[name])
     if name not in facts.values:
         raise _Absent(facts.why_absent.get(name, facts.why_absent.get("", "the compute API does not say")))
     value = facts.values[name]

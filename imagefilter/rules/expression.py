@@ -63,7 +63,7 @@ class Expression(NamedTuple):
     def _explain(self, text: str) -> str:
         """Return why there is no result: the library's words, and of the client's only what the expression holds."""
         absent = _ABSENT.search(text)
-        if absent:
+        if absent and absent.group(1) in self.fields:  # else a client wrote the library's words
             return f"{absent.group(1)} is absent"
         text = _CATEGORY.sub("", text.split(" [", maxsplit=1)[0])
         general, separator, detail = text.partition(":")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import NamedTuple
 
@@ -76,7 +77,15 @@ class OwnRule(NamedTuple):
             what = "the images could not be counted"
         LOG.error("rule %s: %s: %s; lookup_on_error is %s", self.name, what, error, case.policy.lookup_on_error)
         if case.policy.lookup_on_error == "allow":
-            return None
+            return self._refuse_anyway(case)
         if self.needs_usage and not self.needs_server:
             return Refusal("The snapshot limit could not be checked.", 503)
         return Refusal("The server could not be looked up.", 503)
+
+    def _refuse_anyway(self, case: Case) -> Refusal | None:
+        """Refuse what the expression refuses whatever could not be looked up: a client can make a look-up fail."""
+        known = [field for field in self.expression.fields if not field.startswith(("server.", "usage."))]
+        with contextlib.suppress(EvaluationFailed):
+            if self.expression.evaluate(build_document(case, known).values):
+                return Refusal(f"{self.message} ({self.name})")
+        return None

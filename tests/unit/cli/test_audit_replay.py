@@ -290,6 +290,27 @@ def test_replays_limits_from_keystone(tmp_path: Path, run_replay: Any) -> None:
     assert f"uncertain: 1 request; not recorded, or truncated: {unknown}\n" in replayed.err
 
 
+@pytest.mark.parametrize(
+    ("rule", "document", "is_uncertain"),
+    [
+        ("deny = server.locked", image("x"), True),
+        ("deny = server.locked\nmode = off", image("x"), False),
+        ("deny = server.locked\nactions = createBackup", image("x"), False),
+        ("deny = server.locked\n[imagefilter]\nexempt_roles = member", image("x"), False),
+        ("deny = backup.type.endsWith('y')", backup(backup_type="daily"), False),
+        ("deny = backup.type.endsWith('y')", backup(backup_type="n" * 300 + "y"), True),
+    ],
+)
+def test_what_an_own_rule_reads_was_recorded(
+    rule: str, document: Any, is_uncertain: bool, tmp_path: Path, run_replay: Any
+) -> None:
+    pytest.importorskip("cel_expr_python")
+    writer = Writer(tmp_path / "audit.jsonl")
+    writer.post(document)
+    replayed = run_replay(writer.path, f"\n[imagefilter:rule:mine]\n{rule}")
+    assert ("mine in 1" in replayed.err) is is_uncertain, replayed.err
+
+
 def add_content(path: Path, lines: list[str], content: Callable[[], dict[str, Any]]) -> None:
     """Add to the recorded verdicts what a filter with other options would have recorded."""
     changed = []

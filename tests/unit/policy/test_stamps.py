@@ -160,3 +160,10 @@ def test_all_of_them_together_are_no_more_than_glance_takes(count: int, decision
     assert verdict.decision == decision
     if decision == "deny":
         assert (verdict.rule, verdict.limit, verdict.usage) == ("metadata-quota", 112, 113)
+
+
+def test_all_of_them_together_fit_whatever_the_quota_is() -> None:
+    """Nobody asks for a quota that does not matter, so its failure can't let Nova respond 500 either."""
+    document = image(metadata={f"key{number}": "v" for number in range(115)})
+    context = build(document, image_expires="1d", metadata_items_source="compute", lookup_on_error="allow")
+    assert judge(context, FakeLookups()).rule == "metadata-quota"

@@ -149,8 +149,9 @@ def test_a_failure_is_a_reason(compiler: Compiler, source: str, values: dict[str
         "image.metadata[image.metadata['pattern']] == 'x'",
     ],
 )
-def test_a_reason_holds_nothing_that_a_client_sent(compiler: Compiler, source: str) -> None:
-    values = {"image.name": "SECRET", "image.metadata": {"pattern": "(SECRET"}}
+@pytest.mark.parametrize("sent", ["SECRET", "(SECRET", 'No value with name "SECRET"', "x [SECRET", "x: SECRET"])
+def test_a_reason_holds_nothing_that_a_client_sent(compiler: Compiler, source: str, sent: str) -> None:
+    values = {"image.name": sent, "image.metadata": {"pattern": f"({sent}"}}
     with pytest.raises(EvaluationFailed) as error:
         compiler.compile(source).evaluate(values)
     assert "SECRET" not in str(error.value)

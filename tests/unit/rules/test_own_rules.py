@@ -100,6 +100,7 @@ def decide(verdict: Verdict) -> tuple[str, str, int | None, str]:
         (section(actions=" "), "actions in section [imagefilter:rule:r] of {path}: empty"),
         (section(projects="web"), "projects in section [imagefilter:rule:r] of {path}: 'web' is not a project id"),
         (section(message="m" * 501), "message in section [imagefilter:rule:r] of {path}: not one line of at most 500"),
+        (section() + section(deny="false"), "deny in section [imagefilter:rule:r] of {path}: given twice"),
         (section("token"), "section [imagefilter:rule:token] of {path}: 'token' is the name of a built-in rule"),
         (section("server-limit"), "'server-limit' is the name of a built-in rule"),
         (section("R"), "'R' is not a name of a rule"),
@@ -317,6 +318,22 @@ NOT_FOUND = f"Instance {SERVER} could not be found."
 def test_a_server_that_can_not_be_looked_up(tmp_path: Path, answer: Any, on_error: str, verdict: Any) -> None:
     policy = load(tmp_path, section(deny="server.locked"), lookup_on_error=on_error)
     assert decide(judge(build(policy, image()), FakeLookups(answer))) == verdict
+
+
+@pytest.mark.parametrize(
+    ("deny", "decision"),
+    [
+        ('server.locked || image.name == "test"', "deny"),
+        ('image.name == "test" || usage.project > 1', "deny"),
+        ('image.name != "test" || server.locked', "allow"),
+        ('image.name == "test" && server.locked', "allow"),
+        ('backup.type == "daily" || server.locked', "allow"),
+    ],
+)
+def test_what_needs_no_look_up_is_refused_whatever_fails(tmp_path: Path, deny: str, decision: str) -> None:
+    """Also where what can't be looked up is allowed: a token with access rules is enough to make a look-up fail."""
+    policy = load(tmp_path, section(deny=deny), lookup_on_error="allow")
+    assert judge(build(policy, image("test")), FakeLookups(LookupFailed("x"), usage=None)).decision == decision
 
 
 def test_a_missing_server_only_warns_where_the_rule_does(tmp_path: Path) -> None:
