@@ -20,7 +20,7 @@ from imagefilter.policy import options as filter_options
 from imagefilter.policy.own_rules import OWN_RULE_OPTIONS
 from imagefilter.relay import options as relay_options
 from imagefilter.rules import table
-from imagefilter.rules.table import Rule
+from imagefilter.rules.rule import Rule
 
 ROOT = Path(__file__).parents[1]
 

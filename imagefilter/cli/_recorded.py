@@ -1,7 +1,7 @@
 """Recorded requests, rebuilt to be judged again.
 
 A record does not hold all of a request: its texts are truncated, and ``audit_metadata`` leaves out metadata. What a
-rule reads (:class:`imagefilter.rules.table.Part`) tells whether it can be judged again.
+rule reads (:class:`imagefilter.rules.rule.Part`) tells whether it can be judged again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from imagefilter.request.action import ACTIONS, NAMED_ACTIONS, ImageAction, reco
 from imagefilter.request.identity import Identity
 from imagefilter.rules.case import Quota, ServerFacts, Usage
 from imagefilter.rules.own import OwnRule
-from imagefilter.rules.table import Part
+from imagefilter.rules.rule import Part
 
 #: What is needed of a request, as columns of imagefilter.journal.history.
 COLUMNS = (

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from imagefilter.cli._recorded import Row
 from imagefilter.rules import table
 from imagefilter.rules.engine import Decision, Verdict
-from imagefilter.rules.table import Part, Rule
+from imagefilter.rules.rule import Part, Rule
 
 #: What another policy means for a request, in the order in which they are told.
 CHANGES = ("newly refused", "newly allowed", "judged otherwise", "unchanged", "uncertain")

@@ -13,7 +13,7 @@ from imagefilter.policy.context import RequestContext
 from imagefilter.request.action import NAMED_ACTIONS
 from imagefilter.rules.case import Lookups, NotAuthenticated, Refusal, build_case
 from imagefilter.rules.contract import UNAUTHORIZED
-from imagefilter.rules.table import Rule
+from imagefilter.rules.rule import Rule
 
 
 class Decision(str, enum.Enum):

@@ -10,7 +10,7 @@ import pytest
 
 from imagefilter.rules import table
 from imagefilter.rules.case import Case, Refusal
-from imagefilter.rules.table import Part, Rule
+from imagefilter.rules.rule import Part, Rule
 from tests.cases import image
 from tests.unit.fakes import Guarded
 from tests.unit.journal_fixtures import Run, Writer
