@@ -75,7 +75,7 @@ class ImageFilter:
         context = build_context(action, identify(environ), policy)
         lookups = self._apis.build_lookups(environ, context)
         with contextlib.ExitStack() as locked:
-            locked.callback(lookups.release)
+            locked.callback(lookups.locks.release)
             verdict = judge(context, lookups)
             _log(context, verdict)
             body = _canonical_body(context, verdict)
@@ -120,12 +120,12 @@ class ImageFilter:
                 start_response = _with_warning(start_response, verdict)
 
             def begin(response: ObservedResponse) -> list[tuple[str, str]]:
-                lookups.end(is_known=UNKNOWN_OUTCOME not in environ)
+                lookups.locks.end(is_known=UNKNOWN_OUTCOME not in environ)
                 return _usage_headers(context, lookups, response.status == 202)
 
             def end(response: ObservedResponse) -> None:
-                lookups.end(is_known=not response.error)
-                self._recorder.record_outcome(record, response, context.policy, lookups.lost_lock)
+                lookups.locks.end(is_known=not response.error)
+                self._recorder.record_outcome(record, response, context.policy, lookups.locks.is_lost)
 
             return ObservedResponse(start_response, begin, end).call(self._app, environ)
 

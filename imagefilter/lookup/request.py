@@ -1,4 +1,4 @@
-"""The lookups of one request: what its rules may ask, and the lock that it holds until its response has begun."""
+"""The lookups of one request: what its rules may ask, each once."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagefilter.coordination.backend import BackendFailed
-from imagefilter.coordination.coordinator import Coordinator, Held
+from imagefilter.coordination.coordinator import Coordinator
 from imagefilter.lookup.compute import ComputeAPI
+from imagefilter.lookup.locks import RequestLocks
 from imagefilter.lookup.server import look_up_server
 from imagefilter.policy.context import RequestContext
-from imagefilter.policy.limits import Limits, LockKeys, apply_keystone
+from imagefilter.policy.limits import Limits, apply_keystone
 from imagefilter.request.codec import read_rotation
 from imagefilter.rules.case import LockState, LookupFailed, Quota, ServerFacts, ServerNotFound, Usage
 
@@ -55,11 +56,10 @@ class RequestLookups:
 
     def __init__(self, services: Services, environ: WSGIEnvironment, context: RequestContext) -> None:
         self.measured = Measured()
-        self.lost_lock = False  # while the request was forwarded: the limit may be exceeded
+        self.locks = RequestLocks(services.coordinator, _find_patience(environ, context))
         self._services = services
         self._environ = environ
         self._context = context
-        self._held: list[Held] = []
         self._state: LockState | LookupFailed | None = None
         self._limits: Limits | LookupFailed | None = None
         self._images: list[Image] | LookupFailed | None = None
@@ -91,7 +91,7 @@ class RequestLookups:
                 limits = self._find_limits()
             began = time.monotonic()
             try:
-                self._state = self._lock(self._context.find_locks(limits))
+                self._state = self.locks.acquire(self._context.find_locks(limits))
             except BackendFailed as error:
                 self._state = LookupFailed(str(error))
             self.measured = self.measured._replace(lock_seconds=time.monotonic() - began)
@@ -151,23 +151,6 @@ class RequestLookups:
         self.measured = self.measured._replace(image_quota=self._image_quota)
         return self._image_quota
 
-    def end(self, is_known: bool) -> None:
-        """Give the locks back, once.
-
-        :param is_known: False: nobody knows whether the request has an image to come, so the locks run out.
-        """
-        if is_known:
-            self.release()
-        held, self._held = self._held, []
-        for lock in held:
-            lock.abandon()
-
-    def release(self) -> None:
-        """Give the locks back."""
-        held, self._held = self._held, []
-        for lock in reversed(held):
-            self.lost_lock |= not lock.release()
-
     def _find_limits(self) -> Limits:
         """Return the limits that apply; Keystone is not asked for a caller who is bound by none."""
         limits = self._context.settings.limits
@@ -176,35 +159,6 @@ class RequestLookups:
         if limits.from_keystone:
             return self.limits()
         return limits
-
-    def _lock(self, keys: LockKeys) -> LockState:
-        wait = 0.0
-        if self._environ.get("wsgi.multithread"):  # else nobody else would be served meanwhile
-            wait = self._context.policy.lock_wait
-        wait_for_server = wait
-        if not keys.waits_for_server:
-            wait_for_server = 0.0
-        if not self._acquire(keys.server, wait_for_server):
-            return LockState.SERVER_BUSY
-        if not self._acquire(keys.project, wait):
-            self.release()
-            return LockState.PROJECT_BUSY
-        return LockState.HELD
-
-    def _acquire(self, key: str | None, wait: float) -> bool:
-        if key is None:
-            return True
-        if self._services.coordinator is None:
-            raise BackendFailed("there is no back end of locks")
-        try:
-            held = self._services.coordinator.acquire(key, wait)
-        except BackendFailed:
-            self.release()
-            raise
-        if held is None:
-            return False
-        self._held.append(held)
-        return True
 
     def _list_images(self) -> list[Image]:
         if self._images is None:
@@ -269,3 +223,10 @@ class _Caller(NamedTuple):
 
     project_id: str
     token: str
+
+
+def _find_patience(environ: WSGIEnvironment, context: RequestContext) -> float:
+    """Return how long a request may wait for a lock, in seconds."""
+    if environ.get("wsgi.multithread"):
+        return context.policy.lock_wait
+    return 0.0  # nobody else would be served meanwhile
