@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from imagefilter.policy.config import RawOption
 from imagefilter.policy.options import IMAGE_FIELDS
+from imagefilter.policy.own_rules import OwnRuleOptions
 from imagefilter.policy.pattern import shortest_match
 from imagefilter.policy.policy import Policy
 from imagefilter.policy.settings import Settings
@@ -36,7 +37,7 @@ _HABITS = (
 def find_warnings(policy: Policy) -> Iterator[str]:
     """Yield what is allowed and probably not meant."""
     yield from policy.errors
-    if not policy.origins[""] and not policy.projects:
+    if not policy.origins[""] and not policy.projects and not policy.own_rules:
         yield NO_OPTIONS
     for text in describe_what_stays_on(policy):
         yield f"stays on: {text}"
@@ -44,6 +45,8 @@ def find_warnings(policy: Policy) -> Iterator[str]:
         yield from _find_limit_warnings(policy)
     elif any(settings.image_quota_check for settings in (policy.settings, *policy.projects.values())):
         yield "image_quota_check needs auth_token in front: callers that nobody vouches for are refused"
+    for options in policy.own_rules:
+        yield from _find_own_rule_warnings(policy, options)
     for project_id, given in policy.origins.items():
         for warning in _find_in(policy, project_id, given):
             yield f"{project_id or 'all projects'}: {warning}"
@@ -72,6 +75,17 @@ def _find_limit_warnings(policy: Policy) -> Iterator[str]:
     for project_id, settings in (("all projects", policy.settings), *policy.projects.items()):
         if settings.limits.count_images and settings.mode == "warn":
             yield f"{project_id}: with mode = warn no image is stamped, so that those of servers on volumes never count"
+
+
+def _find_own_rule_warnings(policy: Policy, options: OwnRuleOptions) -> Iterator[str]:
+    yield from _find_habits(raw for name, raw in options.given.items() if name != "deny")
+    if "actions" in options.given:
+        for action in options.actions:
+            if action not in policy.actions:
+                yield f"rule {options.name} is about {action}, which is not judged: it is not in [imagefilter] actions"
+    for rule in policy.rules:
+        if rule.name == options.name and rule.own.needs_usage and "createBackup" in options.actions:
+            yield f"rule {rule.name} reads usage and is about createBackup: it does not see what a rotation deletes"
 
 
 def _all_ask_compute(policy: Policy) -> bool:

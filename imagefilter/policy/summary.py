@@ -20,6 +20,8 @@ def summarise(policy: Policy) -> str:
     ]
     if not policy.settings.snapshots_enabled:
         parts.append("snapshots_enabled: false")
+    if policy.own_rules:
+        parts.append(f"rules of your own: {len(policy.own_rules)}")
     if policy.projects:
         parts.append(f"projects with options of their own: {len(policy.projects)}")
     parts += _describe_not_enforced(policy)

@@ -186,3 +186,31 @@ def test_a_warning_tells_the_client(tmp_path: Path) -> None:
     response = send(app, "POST", PATH, image(), None, **AUTHENTICATED)
     assert response.status_int == 202
     assert "No (no-gpu)" in response.headers["Warning"]
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("actions = shelve", "rule r is about shelve, which is not judged: it is not in [imagefilter] actions"),
+        ("message = No  # because", "message = No  # because in section [imagefilter:rule:r]"),
+    ],
+)
+def test_check_warns_of_what_was_probably_not_meant(tmp_path: Path, run: Any, text: str, warning: str) -> None:
+    pytest.importorskip("cliff")
+    checked = run("check", "config", write(tmp_path, f"[imagefilter:rule:r]\ndeny = true\n{text}\n"))
+    assert warning in checked.out + checked.err
+
+
+def test_check_warns_of_a_count_that_knows_no_rotation(tmp_path: Path, run: Any) -> None:
+    pytest.importorskip("cliff")
+    text = f"[imagefilter]\naudit_journal = {tmp_path}/audit.jsonl\n[imagefilter:rule:r]\ndeny = usage.server > 1\n"
+    checked = run("check", "config", write(tmp_path, text))
+    assert "rule r reads usage and is about createBackup" in checked.out + checked.err
+    checked = run("check", "config", write(tmp_path, text + "actions = createImage\n"))
+    assert "rotation" not in checked.out + checked.err
+
+
+def test_a_file_with_a_rule_alone_sets_something(tmp_path: Path, run: Any) -> None:
+    pytest.importorskip("cliff")
+    checked = run("check", "config", write(tmp_path, NAMES))
+    assert "sets no option" not in checked.out + checked.err

@@ -19,6 +19,7 @@ from imagefilter.rules.case import LockState, LookupFailed, ServerFacts, ServerN
 from imagefilter.rules.engine import Verdict, judge
 from imagefilter.rules.table import load_policy
 from tests.cases import PROJECT, SERVER, backup, image, items
+from tests.paths import ROOT
 from tests.wsgi import build_environ
 
 pytest.importorskip("cel_expr_python")
@@ -412,3 +413,8 @@ def test_a_rule_that_counts_stamps_images_and_reserves_keys(tmp_path: Path) -> N
 
 def test_without_rules_nothing_of_it_is_loaded(tmp_path: Path) -> None:
     assert len(load(tmp_path, "").rules) == len(load(tmp_path, section()).rules) - 1
+
+
+def test_the_examples_load_together(tmp_path: Path) -> None:
+    text = "\n".join(path.read_text() for path in sorted((ROOT / "etc/imagefilter/rules").glob("*.conf")))
+    assert len(load(tmp_path, text).own_rules) == 7
