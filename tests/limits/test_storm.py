@@ -46,7 +46,7 @@ def test_without_a_common_lock_it_exceeds(
     """Otherwise the storm would show nothing."""
     with serve_gateways(nova, glance, [f"file://{tmp_path}/locks-{n}" for n in range(PROCESSES)]) as gateways:
         reports = []
-        for report in run_rounds(nova, glance, gateways, servers, 10):
+        for report in run_rounds(nova, glance, gateways, servers, 30):
             reports.append(report)
             if report.exceeded:
                 return
