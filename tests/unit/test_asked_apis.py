@@ -119,7 +119,7 @@ TRIAL = {"rule_modes": "server-limit:warn,project-limit:warn,progress-limit:warn
 def test_a_rule_that_counts_needs_no_keystone(
     deny: str, options: dict[str, str], status: int, glance: FakeGlance, keystone: FakeKeystone, tmp_path: Path
 ) -> None:
-    """A trial of Keystone's limits does not harm it, and what Keystone's failure allows is not what the rule refuses."""
+    """A trial of Keystone's limits does not harm it, nor does what is allowed while Keystone is down loosen it."""
     pytest.importorskip("cel_expr_python")
     path = tmp_path / "imagefilter.conf"
     path.write_text(f"[imagefilter:rule:own]\ndeny = {deny}\n")
