@@ -101,10 +101,10 @@ class RequestLookups:
 
     def usage(self) -> Usage:
         """See :class:`imagefilter.rules.case.Lookups`."""
-        images, limits = self._list_images(), self._find_limits()
+        images = self._list_images()
         of_server = sum(image.server_id == self._context.server_id for image in images)
         usage = Usage(server=of_server)
-        if limits.count_project:
+        if self._counts_project():
             usage = Usage(of_server, len(images), sum(not image.is_finished for image in images))
         self.measured = self.measured._replace(usage=usage)
         return usage
@@ -154,11 +154,15 @@ class RequestLookups:
     def _find_limits(self) -> Limits:
         """Return the limits that apply; Keystone is not asked for a caller who is bound by none."""
         limits = self._context.settings.limits
-        if limits.from_keystone and self._limits is None and not self._context.is_counted:
+        if limits.from_keystone and self._limits is None and not self._context.is_limited:
             return limits
         if limits.from_keystone:
             return self.limits()
         return limits
+
+    def _counts_project(self) -> bool:
+        """Return whether all images of the project are counted; Keystone is not asked if they are anyway."""
+        return self._context.settings.limits.count_project or self._find_limits().count_project
 
     def _list_images(self) -> list[Image]:
         if self._images is None:
@@ -176,7 +180,7 @@ class RequestLookups:
 
         caller, options = self._find_caller(), self._context.policy.image_api
         server_id: str | None = self._context.server_id
-        if self._find_limits().count_project:
+        if self._counts_project():
             server_id = None
         url = catalog.find_image_api(self._environ, options)
         query = images.ImageQuery(caller.project_id, server_id)

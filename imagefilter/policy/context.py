@@ -35,12 +35,16 @@ class RequestContext(NamedTuple):
         return canonical_server_id(self.action.target.server_id)
 
     @property
-    def is_counted(self) -> bool:
-        """Whether a count may refuse the request, so that which limits there are has to be known before it locks."""
+    def is_limited(self) -> bool:
+        """Whether a limit may refuse the request, so that which limits there are has to be known before it locks."""
         if self.is_exempt or not self.settings.limits.count_images:
             return False
-        modes = (self.settings.modes[rule] for rule in ("server-limit", "project-limit", "progress-limit"))
-        return "enforce" in modes or self.action.name in self.settings.own_locks
+        return "enforce" in (self.settings.modes[rule] for rule in ("server-limit", "project-limit", "progress-limit"))
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether a count may refuse the request: a limit's, or that of one of the operator's own rules."""
+        return self.is_limited or (not self.is_exempt and self.action.name in self.settings.own_locks)
 
     def find_locks(self, limits: Limits) -> LockKeys:
         """Return the locks that the image action needs.

@@ -132,10 +132,17 @@ def name_format(case: Case) -> Refusal | None:
 
 
 def metadata_type(case: Case) -> Refusal | None:
-    """Refuse metadata that are not an object."""
-    if type(case.action.metadata) is dict:
+    """Refuse metadata that are not an object, and those that leave no room for the filter's own.
+
+    Nova would respond 500 to these, so no exemption and no mode of the quota lets them through.
+    """
+    if type(case.action.metadata) is not dict:
+        return Refusal("Invalid image metadata")
+    count, stamps = len(case.metadata), len(case.settings.stamps)
+    if not stamps or count + stamps <= MAX_PROPERTIES:
         return None
-    return Refusal("Invalid image metadata")
+    limit = MAX_PROPERTIES - stamps
+    return Refusal("Image metadata limit exceeded", 403, limit=limit, usage=count, rule="metadata-quota")
 
 
 def metadata_quota(case: Case) -> Refusal | None:
@@ -143,9 +150,6 @@ def metadata_quota(case: Case) -> Refusal | None:
     count = len(case.metadata)
     if not count:  # no quota can be exceeded, so there is nothing to ask the compute API
         return None
-    stamps = len(case.settings.stamps)
-    if stamps and count + stamps > MAX_PROPERTIES:  # Nova would respond 500
-        return Refusal("Image metadata limit exceeded", limit=MAX_PROPERTIES - stamps, usage=count)
     limit = case.settings.metadata_items
     if case.settings.quota_from_compute:
         try:

@@ -103,6 +103,31 @@ def test_a_keystone_that_is_down_frees_all_locks(glance: FakeGlance, keystone: F
     assert [limited.post().status_int for _ in range(3)] == [503] * 3
 
 
+TRIAL = {"rule_modes": "server-limit:warn,project-limit:warn,progress-limit:warn"}
+
+
+@pytest.mark.parametrize(
+    ("deny", "options", "status"),
+    [
+        ("usage.project >= 3", TRIAL, 202),
+        ("usage.project >= 2", TRIAL, 403),
+        ("usage.project >= 2", {"lookup_on_error": "allow"}, 403),
+        ("usage.project >= 3", {"lookup_on_error": "allow"}, 202),
+        ("usage.project >= 3", {}, 503),
+    ],
+)
+def test_a_rule_that_counts_needs_no_keystone(
+    deny: str, options: dict[str, str], status: int, glance: FakeGlance, keystone: FakeKeystone, tmp_path: Path
+) -> None:
+    """A trial of Keystone's limits does not harm it, nor does what is allowed while Keystone is down loosen it."""
+    pytest.importorskip("cel_expr_python")
+    path = tmp_path / "imagefilter.conf"
+    path.write_text(f"[imagefilter:rule:own]\ndeny = {deny}\n")
+    limited = Limited(accept, glance, tmp_path, oslo_config_file=str(path), **from_keystone(keystone, **options))
+    keystone.close()
+    assert limited.post().status_int == status
+
+
 def test_a_reload_that_changes_the_region_forgets_what_was_remembered(glance: FakeGlance, tmp_path: Path) -> None:
     keystone = FakeKeystone([registered(9), registered(2, "R1")], [])
     path = tmp_path / "imagefilter.conf"

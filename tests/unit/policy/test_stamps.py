@@ -162,8 +162,28 @@ def test_all_of_them_together_are_no_more_than_glance_takes(count: int, decision
         assert (verdict.rule, verdict.limit, verdict.usage) == ("metadata-quota", 112, 113)
 
 
-def test_all_of_them_together_fit_whatever_the_quota_is() -> None:
-    """Nobody asks for a quota that does not matter, so its failure can't let Nova respond 500 either."""
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"exempt_roles": "backup"},
+        {"rule_modes": "metadata-quota:off"},
+        {"rule_modes": "metadata-quota:warn"},
+    ],
+)
+@pytest.mark.parametrize(("count", "is_refused"), [(114, False), (115, True)])
+def test_all_of_them_together_fit_whatever_the_quota_is(options: dict[str, str], count: int, is_refused: bool) -> None:
+    """For nobody does Nova respond 500 because of the stamps."""
+    service = ALICE._replace(roles=frozenset(("backup",)))
+    document = image(metadata={f"key{number}": "v" for number in range(count)})
+    context = build(document, service, image_expires="1d", **{"metadata_items": "-1", **options})
+    verdict = judge(context, FakeLookups())
+    assert (verdict.decision == "deny") is is_refused
+    if is_refused:
+        assert (verdict.rule, verdict.status, verdict.limit) == ("metadata-quota", 403, 114)
+
+
+def test_a_quota_that_nobody_knows_makes_no_more_room() -> None:
     document = image(metadata={f"key{number}": "v" for number in range(115)})
     context = build(document, image_expires="1d", metadata_items_source="compute", lookup_on_error="allow")
     assert judge(context, FakeLookups()).rule == "metadata-quota"
