@@ -18,12 +18,12 @@ TABLES = (
     cost.requests,
     cost.metadata,
     cost.sections,
-    cost.own_rules,
     cost.threads,
     audit.records,
     reading.reading,
     relay.catching_up,
     relay.publishing,
+    cost.own_rules,
     real_nova.real_nova,
     gateway.gateway,
 )
