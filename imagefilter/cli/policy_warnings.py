@@ -33,6 +33,9 @@ _HABITS = (
     (re.compile(r"^/.*/$"), "the slashes are part of the value"),
 )
 
+# Roles are compared in lower case (imagefilter/request/identity.py)
+_CAPITAL_ROLE = re.compile(r"""["'][^"']*[A-Z][^"']*["']\s+in\s+caller\.roles""")
+
 
 def find_warnings(policy: Policy) -> Iterator[str]:
     """Yield what is allowed and probably not meant."""
@@ -79,6 +82,8 @@ def _find_limit_warnings(policy: Policy) -> Iterator[str]:
 
 def _find_own_rule_warnings(policy: Policy, options: OwnRuleOptions) -> Iterator[str]:
     yield from _find_habits(raw for name, raw in options.given.items() if name != "deny")
+    if _CAPITAL_ROLE.search(options.deny):
+        yield f"rule {options.name} looks for a role with capitals in caller.roles: all are in lower case there"
     if "actions" in options.given:
         for action in options.actions:
             if action not in policy.actions:

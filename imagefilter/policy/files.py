@@ -20,6 +20,9 @@ _Sections = dict[str, dict[str, list[str]]]
 # How alike a section's name is to one of ours before it counts as misspelt: Nova's [image_file_url] is 0.87 alike.
 _LIKENESS = 0.88
 
+# What sections of ours have behind their group.
+_KINDS = (PROJECT_SECTION.removeprefix(f"{GROUP}:"), RULE_SECTION.removeprefix(f"{GROUP}:"))
+
 
 class ConfigFiles:
     """The config files that a paste section names, as they were at one moment."""
@@ -37,7 +40,7 @@ class ConfigFiles:
             if is_misspelt(section):
                 errors.append(f"section [{section}] of {path}: unknown section{_suggest(section)}")
             if section.startswith(RULE_SECTION):
-                errors += self._find_repeated(path, section)
+                errors += self._check_rule_section(path, section)
 
     def sections(self) -> Iterator[tuple[str, str]]:
         """Return each file's path with each section in it."""
@@ -69,8 +72,10 @@ class ConfigFiles:
                 raw_options += self._options_in(path, section, errors)
         return raw_options
 
-    def _find_repeated(self, path: str, section: str) -> Iterator[str]:
-        """Report a rule that another one of the same name replaces: oslo.config makes one section of both."""
+    def _check_rule_section(self, path: str, section: str) -> Iterator[str]:
+        """Report a rule that is empty, or that another one of the same name replaces: oslo.config makes one of both."""
+        if not self._files[path][section]:
+            yield f"section [{section}] of {path}: empty, so the rule would refuse nothing"
         for name, texts in self._files[path][section].items():
             if len(texts) > 1:
                 yield f"{name} in section [{section}] of {path}: given twice, so one of two rules would be lost"
@@ -113,6 +118,8 @@ def is_misspelt(section: str) -> bool:
     """
     if section in (GROUP, RELAY_GROUP) or section.startswith((PROJECT_SECTION, RULE_SECTION)):
         return False
+    if section.lower().startswith(_KINDS):
+        return True
     names = (GROUP, RELAY_GROUP.replace("_", ""))
     for part in re.split(r"[:\s]", section.lower()):
         letters = re.sub("[-_.]", "", part)
@@ -129,6 +136,8 @@ def _suggest(section: str) -> str:
         PROJECT_SECTION: f"{PROJECT_SECTION}<id>",
         RULE_SECTION: f"{RULE_SECTION}NAME",
     }
+    if section.lower().startswith(_KINDS):
+        section = f"{GROUP}:{section}"
     for kind in difflib.get_close_matches(section.lower(), kinds, 1):
         return f" (is it [{kinds[kind]}]?)"
     return ""

@@ -191,13 +191,17 @@ def test_a_warning_tells_the_client(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "warning"),
     [
-        ("actions = shelve", "rule r is about shelve, which is not judged: it is not in [imagefilter] actions"),
-        ("message = No  # because", "message = No  # because in section [imagefilter:rule:r]"),
+        ('deny = !("Backup" in caller.roles)', "rule r looks for a role with capitals in caller.roles"),
+        (
+            "deny = true\nactions = shelve",
+            "rule r is about shelve, which is not judged: it is not in [imagefilter] actions",
+        ),
+        ("deny = true\nmessage = No  # because", "message = No  # because in section [imagefilter:rule:r]"),
     ],
 )
 def test_check_warns_of_what_was_probably_not_meant(tmp_path: Path, run: Any, text: str, warning: str) -> None:
     pytest.importorskip("cliff")
-    checked = run("check", "config", write(tmp_path, f"[imagefilter:rule:r]\ndeny = true\n{text}\n"))
+    checked = run("check", "config", write(tmp_path, f"[imagefilter:rule:r]\n{text}\n"))
     assert warning in checked.out + checked.err
 
 

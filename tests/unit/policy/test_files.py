@@ -51,6 +51,8 @@ def write(folder: Path, text: str) -> dict[str, str]:
         "imagefilterrelay",
         "imagefilter.project.abc",
         "filter:imagefilter",
+        "project:0123456789abcdef",
+        "Rule:no-gpus",
     ],
 )
 def test_a_misspelt_section_is_an_error(section: str, tmp_path: Path) -> None:
