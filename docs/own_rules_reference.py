@@ -95,9 +95,13 @@ def describe_examples() -> Iterator[str]:
         yield ""
         yield f"`etc/imagefilter/rules/{name}.conf`:"
         yield ""
+        yield f"<!-- file: etc/imagefilter/rules/{name}.conf -->"
+        yield ""
         for line in (EXAMPLES / f"{name}.conf").read_text().splitlines():
             yield f"    {line}"
         yield ""
         yield "`explain` says of a request that it refuses:"
+        yield ""
+        yield "<!-- text -->"
         yield ""
         yield f"    {example.explained}"
