@@ -40,7 +40,7 @@ class ConfigFiles:
             if is_misspelt(section):
                 errors.append(f"section [{section}] of {path}: unknown section{_suggest(section)}")
             if section.startswith(RULE_SECTION):
-                errors += self._check_rule_section(path, section)
+                errors += self._find_repeated(path, section)
 
     def sections(self) -> Iterator[tuple[str, str]]:
         """Return each file's path with each section in it."""
@@ -72,10 +72,8 @@ class ConfigFiles:
                 raw_options += self._options_in(path, section, errors)
         return raw_options
 
-    def _check_rule_section(self, path: str, section: str) -> Iterator[str]:
-        """Report a rule that is empty, or that another one of the same name replaces: oslo.config makes one of both."""
-        if not self._files[path][section]:
-            yield f"section [{section}] of {path}: empty, so the rule would refuse nothing"
+    def _find_repeated(self, path: str, section: str) -> Iterator[str]:
+        """Report a rule that another one of the same name replaces: oslo.config makes one section of both."""
         for name, texts in self._files[path][section].items():
             if len(texts) > 1:
                 yield f"{name} in section [{section}] of {path}: given twice, so one of two rules would be lost"

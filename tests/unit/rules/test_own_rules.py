@@ -94,7 +94,6 @@ def decide(verdict: Verdict) -> tuple[str, str, int | None, str]:
         (section(deny="tru"), "deny in section [imagefilter:rule:r] of {path}: line 1, column 1: unknown name"),
         (section(deny="true\n  && 1"), "deny in section [imagefilter:rule:r] of {path}: line 2, column 1: found no"),
         (section(deny=""), "section [imagefilter:rule:r] of {path}: deny is not set, so the rule would refuse nothing"),
-        ("[imagefilter:rule:r]\n", "section [imagefilter:rule:r] of {path}: empty, so the rule would refuse nothing"),
         ("[rule:r]\ndeny = true\n", "section [rule:r] of {path}: unknown section (is it [imagefilter:rule:NAME]?)"),
         ("[imagefilter:rule:r]\nmode = warn\n", "section [imagefilter:rule:r] of {path}: deny is not set"),
         (section(mode="loud"), "mode = loud in section [imagefilter:rule:r] of {path}"),
