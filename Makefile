@@ -59,7 +59,7 @@ unit: .venv-unit/ready
 
 test: .venv/ready
 	@PYTHON=$(BIN)/python sh tests/every_python.sh
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --maxschedchunk 100
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/limits
 
 # As root, with the network: minutes.

@@ -73,6 +73,7 @@ class Cloud(integrated_helpers._IntegratedTestBase):
         self._journal_position = 0  # up to which records() has read
         self._apps: dict[str, Any] = {}
         self._cells: dict[str, objects.CellMapping] = {}  # by server
+        self.base_images = {IMAGE}  # that servers are booted from
         self._created: list[dict[str, Any]] = []  # as they were sent to the image service
         if NOVA >= 34:  # where the databases are files: opening one for each transaction is a third of an image's time
             self.useFixture(MonkeyPatch("oslo_db.sqlalchemy.engines.pool.NullPool", QueuePool))
@@ -273,7 +274,7 @@ class Cloud(integrated_helpers._IntegratedTestBase):
             return create(fixture, context, metadata, data)
 
         def delete_others(fixture: Any, context: Any, image_id: str) -> None:
-            if image_id != IMAGE:  # the fake lists it as a backup of any server, and rotation deletes those
+            if image_id not in self.base_images:  # the fake lists them as backups of any server: rotation deletes those
                 delete(fixture, context, image_id)
 
         delete = glance.GlanceFixture.delete

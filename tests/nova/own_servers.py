@@ -71,6 +71,7 @@ def add_image(cloud: Cloud, image_id: str, properties: dict[str, Any]) -> None:
     import datetime
 
     image["created_at"] = image["updated_at"] = datetime.datetime(2026, 1, 1)
+    cloud.base_images.add(image_id)
     cloud.glance.create(None, image)
     cloud.images()
 
