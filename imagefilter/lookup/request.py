@@ -12,11 +12,12 @@ from imagefilter.coordination.backend import BackendFailed
 from imagefilter.coordination.coordinator import Coordinator
 from imagefilter.lookup.compute import ComputeAPI
 from imagefilter.lookup.locks import RequestLocks
+from imagefilter.lookup.once import Once
 from imagefilter.lookup.server import look_up_server
 from imagefilter.policy.context import RequestContext
 from imagefilter.policy.limits import Limits, apply_keystone
 from imagefilter.request.codec import read_rotation
-from imagefilter.rules.case import LockState, LookupFailed, Quota, ServerFacts, ServerNotFound, Usage
+from imagefilter.rules.case import LockState, LookupFailed, Quota, ServerFacts, Usage
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
@@ -60,11 +61,11 @@ class RequestLookups:
         self._services = services
         self._environ = environ
         self._context = context
-        self._state: LockState | LookupFailed | None = None
-        self._limits: Limits | LookupFailed | None = None
-        self._images: list[Image] | LookupFailed | None = None
-        self._server: ServerFacts | LookupFailed | ServerNotFound | None = None
-        self._image_quota: dict[str, Quota] | LookupFailed | None = None
+        self._lock = Once(self._acquire)
+        self._limits = Once(self._ask_for_limits)
+        self._images = Once(self._ask_for_images)
+        self._server = Once(self._ask_for_server)
+        self._image_quota = Once(self._ask_for_image_quota)
 
     def metadata_items(self) -> int:
         """See :meth:`imagefilter.lookup.compute.ComputeAPI.metadata_items`."""
@@ -72,36 +73,15 @@ class RequestLookups:
 
     def limits(self) -> Limits:
         """See :class:`imagefilter.rules.case.Lookups`."""
-        if self._limits is None:
-            with self._measuring():
-                try:
-                    self._limits = self._ask_for_limits()
-                except LookupFailed as error:
-                    self._limits = error
-        if isinstance(self._limits, LookupFailed):
-            raise self._limits
-        self.measured = self.measured._replace(limits=self._limits)
-        return self._limits
+        return self._limits.get()
 
     def lock(self) -> LockState:
         """See :class:`imagefilter.rules.case.Lookups`."""
-        if self._state is None:
-            limits = self._context.settings.limits
-            with contextlib.suppress(LookupFailed):  # then the limits themselves report it, each by its own mode
-                limits = self._find_limits()
-            began = time.monotonic()
-            try:
-                self._state = self.locks.acquire(self._context.find_locks(limits))
-            except BackendFailed as error:
-                self._state = LookupFailed(str(error))
-            self.measured = self.measured._replace(lock_seconds=time.monotonic() - began)
-        if isinstance(self._state, LookupFailed):
-            raise self._state
-        return self._state
+        return self._lock.get()
 
     def usage(self) -> Usage:
         """See :class:`imagefilter.rules.case.Lookups`."""
-        images = self._list_images()
+        images = self._images.get()
         of_server = sum(image.server_id == self._context.server_id for image in images)
         usage = Usage(server=of_server)
         if self._counts_project():
@@ -111,18 +91,7 @@ class RequestLookups:
 
     def server(self) -> ServerFacts:
         """See :class:`imagefilter.rules.case.Lookups`."""
-        if self._server is None:
-            began = time.monotonic()
-            try:
-                self._server = look_up_server(self._services.app, self._environ, self._context)
-            except (LookupFailed, ServerNotFound) as error:
-                self._server = error
-            else:
-                self.measured = self.measured._replace(facts=self._server)
-            self.measured = self.measured._replace(server_seconds=time.monotonic() - began)
-        if isinstance(self._server, Exception):
-            raise self._server
-        return self._server
+        return self._server.get()
 
     def now(self) -> datetime.datetime:
         """See :class:`imagefilter.rules.case.Lookups`."""
@@ -136,25 +105,16 @@ class RequestLookups:
         rotation, backup_type = read_rotation(entity.get("rotation")), entity.get("backup_type")
         if rotation is None or type(backup_type) is not str:
             return 0
-        return count_rotated_out(self._list_images(), self._context.server_id, backup_type, rotation)
+        return count_rotated_out(self._images.get(), self._context.server_id, backup_type, rotation)
 
     def image_quota(self) -> Mapping[str, Quota]:
         """See :class:`imagefilter.rules.case.Lookups`."""
-        if self._image_quota is None:
-            with self._measuring():
-                try:
-                    self._image_quota = self._ask_for_image_quota()
-                except LookupFailed as error:
-                    self._image_quota = error
-        if isinstance(self._image_quota, LookupFailed):
-            raise self._image_quota
-        self.measured = self.measured._replace(image_quota=self._image_quota)
-        return self._image_quota
+        return self._image_quota.get()
 
     def _find_limits(self) -> Limits:
         """Return the limits that apply; Keystone is not asked for a caller who is bound by none."""
         limits = self._context.settings.limits
-        if limits.from_keystone and self._limits is None and not self._context.is_limited:
+        if limits.from_keystone and not self._limits.was_asked and not self._context.is_limited:
             return limits
         if limits.from_keystone:
             return self.limits()
@@ -164,16 +124,27 @@ class RequestLookups:
         """Return whether all images of the project are counted; Keystone is not asked if they are anyway."""
         return self._context.settings.limits.count_project or self._find_limits().count_project
 
-    def _list_images(self) -> list[Image]:
-        if self._images is None:
-            with self._measuring():
-                try:
-                    self._images = self._ask_for_images()
-                except LookupFailed as error:
-                    self._images = error
-        if isinstance(self._images, LookupFailed):
-            raise self._images
-        return self._images
+    def _acquire(self) -> LockState:
+        limits = self._context.settings.limits
+        with contextlib.suppress(LookupFailed):  # then the limits themselves report it, each by its own mode
+            limits = self._find_limits()
+        began = time.monotonic()
+        try:
+            return self.locks.acquire(self._context.find_locks(limits))
+        except BackendFailed as error:
+            raise LookupFailed(str(error)) from error
+        finally:
+            self.measured = self.measured._replace(lock_seconds=time.monotonic() - began)
+
+    def _ask_for_limits(self) -> Limits:
+        caller = self._find_caller()
+        if self._services.identity is None:
+            raise LookupFailed("identity_api_url is not set")
+        with self._measuring():
+            found = self._services.identity.limits(caller.token, caller.project_id, self._remaining_seconds())
+        limits = apply_keystone(self._context.settings.limits, found)
+        self.measured = self.measured._replace(limits=limits)
+        return limits
 
     def _ask_for_images(self) -> list[Image]:
         from imagefilter.lookup import catalog, images  # noqa: PLC0415  # they load an HTTP client
@@ -184,21 +155,27 @@ class RequestLookups:
             server_id = None
         url = catalog.find_image_api(self._environ, options)
         query = images.ImageQuery(caller.project_id, server_id)
-        return images.list_images(url, caller.token, query, options, self._remaining_seconds())
-
-    def _ask_for_limits(self) -> Limits:
-        caller = self._find_caller()
-        if self._services.identity is None:
-            raise LookupFailed("identity_api_url is not set")
-        found = self._services.identity.limits(caller.token, caller.project_id, self._remaining_seconds())
-        return apply_keystone(self._context.settings.limits, found)
+        with self._measuring():
+            return images.list_images(url, caller.token, query, options, self._remaining_seconds())
 
     def _ask_for_image_quota(self) -> dict[str, Quota]:
         from imagefilter.lookup import catalog, quota  # noqa: PLC0415  # as above
 
         caller, options = self._find_caller(), self._context.policy.image_api
         url = catalog.find_image_api(self._environ, options)
-        return quota.ask_image_quota(url, caller.token, caller.project_id, options, self._remaining_seconds())
+        with self._measuring():
+            found = quota.ask_image_quota(url, caller.token, caller.project_id, options, self._remaining_seconds())
+        self.measured = self.measured._replace(image_quota=found)
+        return found
+
+    def _ask_for_server(self) -> ServerFacts:
+        began = time.monotonic()
+        try:
+            facts = look_up_server(self._services.app, self._environ, self._context)
+        finally:
+            self.measured = self.measured._replace(server_seconds=time.monotonic() - began)
+        self.measured = self.measured._replace(facts=facts)
+        return facts
 
     def _find_caller(self) -> _Caller:
         context = self._context
