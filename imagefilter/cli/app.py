@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
@@ -57,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status: 0, 1 (it found something) or 2 (it could not run)."""
     if argv is None:
         argv = sys.argv[1:]
+    # The client of etcd brings eventlet along, which says on six lines that nobody should use it.
+    warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
     # Without a command cliff would open a shell of its own.
     status: int = Imagefilter().run(list(argv) or ["help"])
     return status

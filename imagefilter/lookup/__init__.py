@@ -8,6 +8,6 @@ Modules here may use :mod:`imagefilter.request`, :mod:`imagefilter.policy` and t
 * :mod:`~imagefilter.lookup.question`: a question to the compute API, built out of the client's own request.
 * :mod:`~imagefilter.lookup.images`, :mod:`~imagefilter.lookup.catalog`: the images of a project.
 * :mod:`~imagefilter.lookup.request`, :mod:`~imagefilter.lookup.apis`: the lookups of one request, and of one filter.
-* :mod:`~imagefilter.lookup.once`, :mod:`~imagefilter.lookup.locks`: what is asked once, and what is held until the response.
+* :mod:`~imagefilter.lookup.once`: what is asked at most once; :mod:`~imagefilter.lookup.locks`: what is held meanwhile.
 * :mod:`~imagefilter.lookup.identity`, :mod:`~imagefilter.lookup.quota`: limits in Keystone, and Glance's own quota.
 """
