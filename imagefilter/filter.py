@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Callable
@@ -74,19 +73,22 @@ class ImageFilter:
             return self._app
         context = build_context(action, identify(environ), policy)
         lookups = self._apis.build_lookups(environ, context)
-        with contextlib.ExitStack() as locked:
-            locked.callback(lookups.locks.release)
+        try:
             verdict = judge(context, lookups)
             _log(context, verdict)
             body = _canonical_body(context, verdict)
             # On disk before anything happens: there is no image without a record.
             record = self._recorder.record_verdict(environ, context, verdict, lookups.measured)
-            if verdict.decision is Decision.DENY:
-                return _refusal(context, verdict, lookups)
-            if body is not None:
-                set_body(environ, body)
-                environ["CONTENT_TYPE"] = "application/json"
-            locked.pop_all()  # until the response has begun: then its image is in Glance, for the next one to count
+        except BaseException:
+            lookups.locks.release()
+            raise
+        if verdict.decision is Decision.DENY:
+            lookups.locks.release()
+            return _refusal(context, verdict, lookups)
+        if body is not None:
+            set_body(environ, body)
+            environ["CONTENT_TYPE"] = "application/json"
+        # The locks are held until the response has begun: then its image is in Glance, for the next request to count.
         return self._forwarder(context, verdict, record, lookups)
 
     def _recognise(self, environ: WSGIEnvironment) -> tuple[ImageAction | None, Policy]:

@@ -201,7 +201,7 @@ def _build_rows(context: RequestContext, lookups: Lookups) -> list[Row]:
     origins = context.policy.origins
     given = {**origins[""], **origins.get(context.project_id or "", {})}
     rows = []
-    for rule, mode, refusal in examine(context, lookups):
+    for rule, mode, refusal in examine(context, lookups, context.policy.rules):
         settings = _describe_options(rule.options, given)
         for own_rule in context.policy.own_rules:
             if own_rule.name == rule.name:

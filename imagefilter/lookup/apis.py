@@ -28,40 +28,49 @@ class APIs:
         """
         self._app = app
         self._unwrapped = unwrapped
-        self._compute = ComputeAPI(app, 0)
-        self._identity: IdentityAPI | None = None
-        self._identified_by: tuple[object, ...] = ()
-        self._coordinator: Coordinator | None = None
-        self._coordinated_by: tuple[object, ...] = ()
+        self._services: Services | None = None
 
     def build_lookups(self, environ: WSGIEnvironment, context: RequestContext) -> RequestLookups:
         """Return the lookups of one request."""
-        policy = context.policy
-        if policy.lookup_ttl != self._compute.ttl:
-            self._compute = ComputeAPI(self._app, policy.lookup_ttl)
-        identity = self._find_identity(context)
-        services = Services(self._compute, self._unwrapped, identity, self._find_coordinator(policy))
+        services = self._services
+        if services is None or services.policy is not context.policy:
+            services = self._services = self._build_services(context.policy, services)
         return RequestLookups(services, environ, context)
 
-    def _find_identity(self, context: RequestContext) -> IdentityAPI | None:
-        """Return the identity API if the limits of the request's project are there."""
-        policy = context.policy
-        if not context.settings.limits.from_keystone:
-            return None
-        wanted = (policy.image_api, policy.lookup_ttl)
-        if wanted != self._identified_by:
-            from imagefilter.lookup.identity import IdentityAPI  # noqa: PLC0415  # it loads an HTTP client
+    def _build_services(self, policy: Policy, before: Services | None) -> Services:
+        """Return what a policy asks.
 
-            self._identity = IdentityAPI(policy.image_api, policy.lookup_ttl)
-            self._identified_by = wanted
-        return self._identity
+        :param before: what was asked by the policy before; as much of it is kept as the new one asks in the same way.
+        """
+        compute = identity = coordinator = None
+        if before:
+            old = before.policy
+            if policy.lookup_ttl == old.lookup_ttl:
+                compute = before.compute
+            if (policy.image_api, policy.lookup_ttl) == (old.image_api, old.lookup_ttl):
+                identity = before.identity
+            if _describe_coordinator(policy) == _describe_coordinator(old):
+                coordinator = before.coordinator
+        return Services(
+            policy=policy,
+            compute=compute or ComputeAPI(self._app, policy.lookup_ttl),
+            app=self._unwrapped,
+            identity=identity or _build_identity(policy),
+            coordinator=coordinator or _build_coordinator(policy),
+        )
 
-    def _find_coordinator(self, policy: Policy) -> Coordinator | None:
-        wanted = (policy.coordination_url, policy.lock_lease, policy.image_api.timeout, policy.needs_locks)
-        if wanted != self._coordinated_by:
-            self._coordinator = _build_coordinator(policy)
-            self._coordinated_by = wanted
-        return self._coordinator
+
+def _build_identity(policy: Policy) -> IdentityAPI | None:
+    if policy.image_api.identity_url is None:
+        return None
+    from imagefilter.lookup.identity import IdentityAPI  # noqa: PLC0415  # it loads an HTTP client
+
+    return IdentityAPI(policy.image_api, policy.lookup_ttl)
+
+
+def _describe_coordinator(policy: Policy) -> tuple[object, ...]:
+    """Return all that a coordinator depends on."""
+    return policy.coordination_url, policy.lock_lease, policy.image_api.timeout, policy.needs_locks
 
 
 def _build_coordinator(policy: Policy) -> Coordinator | None:

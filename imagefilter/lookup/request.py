@@ -16,6 +16,7 @@ from imagefilter.lookup.once import Once
 from imagefilter.lookup.server import look_up_server
 from imagefilter.policy.context import RequestContext
 from imagefilter.policy.limits import Limits, apply_keystone
+from imagefilter.policy.policy import Policy
 from imagefilter.request.codec import read_rotation
 from imagefilter.rules.case import LockState, LookupFailed, Quota, ServerFacts, Usage
 
@@ -39,13 +40,14 @@ class Measured(NamedTuple):
 
 
 class Services(NamedTuple):
-    """What is asked for a request.
+    """What the requests of one policy ask.
 
     :ivar app: the compute API, where questions can name a microversion.
-    :ivar identity: the identity API, if the limits of the request's project are there.
+    :ivar identity: the identity API, if the policy names it.
     :ivar coordinator: of the locks, if there are any.
     """
 
+    policy: Policy
     compute: ComputeAPI
     app: WSGIApplication
     identity: IdentityAPI | None
@@ -61,11 +63,7 @@ class RequestLookups:
         self._services = services
         self._environ = environ
         self._context = context
-        self._lock = Once(self._acquire)
-        self._limits = Once(self._ask_for_limits)
-        self._images = Once(self._ask_for_images)
-        self._server = Once(self._ask_for_server)
-        self._image_quota = Once(self._ask_for_image_quota)
+        self._once = Once()
 
     def metadata_items(self) -> int:
         """See :meth:`imagefilter.lookup.compute.ComputeAPI.metadata_items`."""
@@ -73,15 +71,15 @@ class RequestLookups:
 
     def limits(self) -> Limits:
         """See :class:`imagefilter.rules.case.Lookups`."""
-        return self._limits.get()
+        return self._once.get(self._ask_for_limits)
 
     def lock(self) -> LockState:
         """See :class:`imagefilter.rules.case.Lookups`."""
-        return self._lock.get()
+        return self._once.get(self._acquire)
 
     def usage(self) -> Usage:
         """See :class:`imagefilter.rules.case.Lookups`."""
-        images = self._images.get()
+        images = self._once.get(self._ask_for_images)
         of_server = sum(image.server_id == self._context.server_id for image in images)
         usage = Usage(server=of_server)
         if self._counts_project():
@@ -91,7 +89,7 @@ class RequestLookups:
 
     def server(self) -> ServerFacts:
         """See :class:`imagefilter.rules.case.Lookups`."""
-        return self._server.get()
+        return self._once.get(self._ask_for_server)
 
     def now(self) -> datetime.datetime:
         """See :class:`imagefilter.rules.case.Lookups`."""
@@ -105,16 +103,17 @@ class RequestLookups:
         rotation, backup_type = read_rotation(entity.get("rotation")), entity.get("backup_type")
         if rotation is None or type(backup_type) is not str:
             return 0
-        return count_rotated_out(self._images.get(), self._context.server_id, backup_type, rotation)
+        images = self._once.get(self._ask_for_images)
+        return count_rotated_out(images, self._context.server_id, backup_type, rotation)
 
     def image_quota(self) -> Mapping[str, Quota]:
         """See :class:`imagefilter.rules.case.Lookups`."""
-        return self._image_quota.get()
+        return self._once.get(self._ask_for_image_quota)
 
     def _find_limits(self) -> Limits:
         """Return the limits that apply; Keystone is not asked for a caller who is bound by none."""
         limits = self._context.settings.limits
-        if limits.from_keystone and not self._limits.was_asked and not self._context.is_limited:
+        if limits.from_keystone and not self._once.was_asked(self._ask_for_limits) and not self._context.is_limited:
             return limits
         if limits.from_keystone:
             return self.limits()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from imagefilter.policy.config import RawOption
 from imagefilter.policy.durations import parse_duration
 from imagefilter.policy.limits import EXPIRES, STAMPS, Limits, find_marks
-from imagefilter.policy.options import IMAGE_FIELDS
+from imagefilter.policy.options import IMAGE_FIELDS, OPTIONS
 from imagefilter.policy.pattern import Matches, compile_pattern
 from imagefilter.policy.reserved import ReservedKeys, build_reserved
 from imagefilter.policy.templates import Template, parse_templates
@@ -18,6 +18,8 @@ from imagefilter.request.action import ACTIONS
 # Metadata keys that no metadata_set may name: fields of the image, and what images are counted and deleted by.
 _MARKS = ("imagefilter_*", "block_device_mapping", *find_marks("createBackup"))
 _NOT_TO_SET = (*IMAGE_FIELDS, "name", "visibility", *_MARKS)
+
+_DEFAULTS = {option.name: option.default for option in OPTIONS}
 
 
 class OwnFacts(Protocol):
@@ -40,6 +42,10 @@ class RuleFacts(Protocol):
     def name(self) -> str: ...
     @property
     def always_enforced(self) -> bool: ...
+    @property
+    def options(self) -> tuple[str, ...]: ...
+    @property
+    def idle_by_default(self) -> bool: ...
     @property
     def default_mode(self) -> str | None: ...
     @property
@@ -67,13 +73,8 @@ class Settings(NamedTuple):
     own_keys: Mapping[str, ReservedKeys]  # by action: keys that clients may not set, since the filter or counting does
     own_locks: frozenset[str]  # actions for which an own rule counts images, so that it is exact
     server_fields: frozenset[str]  # what own rules read of a server
-
-    @property
-    def stamps(self) -> tuple[str, ...]:
-        """The metadata keys that the filter sets itself on each image; a trial changes no request."""
-        if self.mode != "enforce":
-            return ()
-        return _find_stamps(self.limits, self.metadata_set, self.expires_after)
+    stamps: tuple[str, ...]  # metadata keys that the filter sets itself on each image
+    rules: tuple[Any, ...]  # those of the table that may refuse something, in judging order
 
 
 def build_settings(
@@ -93,6 +94,9 @@ def build_settings(
     limits = _limits(values)._replace(own_count=any(rule.needs_usage for rule, _ in own_rules))
     metadata_set = _read_metadata_set(values["metadata_set"], given.get("metadata_set"), errors)
     expires_after = _read_expiry(values["image_expires"], given.get("image_expires"), errors)
+    own_keys = stamps = _find_stamps(limits, metadata_set, expires_after)
+    if values["mode"] != "enforce":
+        stamps = ()  # a trial changes no request
     return Settings(
         snapshots_enabled=values["snapshots_enabled"],
         metadata_items=values["metadata_items"],
@@ -109,10 +113,19 @@ def build_settings(
         metadata_set=metadata_set,
         expires_after=expires_after,
         image_quota_check=values["image_quota_check"],
-        own_keys=_own_keys(_find_stamps(limits, metadata_set, expires_after)),
+        own_keys=_own_keys(own_keys),
         own_locks=_find_locking_actions(own_rules),
         server_fields=frozenset().union(*[rule.server_fields for rule, _ in own_rules]),
+        stamps=stamps,
+        rules=tuple(_find_effective(values, rules)),
     )
+
+
+def _find_effective(values: Mapping[str, Any], rules: Iterable[RuleFacts]) -> Iterator[RuleFacts]:
+    """Yield the rules that may refuse something: an image action of a project without limits pays for none of them."""
+    for rule in rules:
+        if not rule.idle_by_default or any(values[name] != _DEFAULTS[name] for name in rule.options):
+            yield rule
 
 
 def _find_own_rules(

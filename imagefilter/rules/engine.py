@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Optional
 
 from imagefilter.policy.context import RequestContext
@@ -60,7 +60,7 @@ def judge(context: RequestContext, lookups: Lookups) -> Verdict:
     """
     warned = None
     try:
-        for rule, mode, refusal in examine(context, lookups):
+        for rule, mode, refusal in examine(context, lookups, context.settings.rules):
             if refusal is None:
                 continue
             if mode == "enforce":
@@ -76,15 +76,16 @@ def judge(context: RequestContext, lookups: Lookups) -> Verdict:
     return Verdict(Decision.ALLOW)
 
 
-def examine(context: RequestContext, lookups: Lookups) -> Iterator[Examination]:
-    """Examine a request by each rule that applies to its action, in judging order.
+def examine(context: RequestContext, lookups: Lookups, rules: Iterable[Rule]) -> Iterator[Examination]:
+    """Examine a request by each of the rules that applies to its action.
 
     Ends at a broken rule that refuses in every mode: nothing can be judged of a request that can't be read.
+
+    :param rules: in judging order.
     """
     modes, is_exempt = context.settings.modes, context.is_exempt
     has_image_parts = context.action.name in NAMED_ACTIONS
     case = build_case(context, lookups)
-    rules: tuple[Rule, ...] = context.policy.rules
     for rule in rules:
         if not has_image_parts and rule.reads_image:
             continue

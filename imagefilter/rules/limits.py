@@ -28,6 +28,8 @@ def describe_usage(limits: Limits, usage: Usage, more: int) -> str:
 
     :param more: how many images the request adds.
     """
+    if usage.server is None:  # nobody counted
+        return ""
     counts = {
         "server": (usage.server, limits.per_server),
         "project": (usage.project, limits.per_project),

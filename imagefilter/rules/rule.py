@@ -53,6 +53,7 @@ class Rule(NamedTuple):
     exemptible: bool = False  # callers with one of exempt_roles are not bound by it
     always_enforced: bool = False  # refuses in every mode; nothing else can be judged then
     needs_lookup: bool = False  # may ask an API around the filter
+    idle_by_default: bool = False  # refuses nothing while all of its options have their defaults
     own: OwnRule | None = None  # one of the operator's own
     default_mode: str | None = None  # None: the project's
 

@@ -81,6 +81,7 @@ RULES: tuple[Rule, ...] = (
         summary="Instance snapshots are not permitted at this time.",
         options=("snapshots_enabled",),
         exemptible=True,
+        idle_by_default=True,
     ),
     Rule(
         name="name-required",
@@ -142,6 +143,7 @@ RULES: tuple[Rule, ...] = (
         summary="The image name '…' does not match the pattern '…' (name-pattern)",
         options=("name_pattern",),
         exemptible=True,
+        idle_by_default=True,
     ),
     Rule(
         name="metadata-required",
@@ -151,6 +153,7 @@ RULES: tuple[Rule, ...] = (
         summary="Image metadata must hold the key '…' (metadata-required)",
         options=("metadata_required",),
         exemptible=True,
+        idle_by_default=True,
     ),
     Rule(
         name="metadata-reserved",
@@ -169,6 +172,7 @@ RULES: tuple[Rule, ...] = (
         summary="Backup rotation too large (maximum N, requested M), or too small (minimum N, requested M)",
         options=("backup_rotation_max", "backup_rotation_min"),
         exemptible=True,
+        idle_by_default=True,
     ),
     Rule(
         name="one-at-a-time",
@@ -178,6 +182,7 @@ RULES: tuple[Rule, ...] = (
         summary="Another image action of this server is being processed, try again",
         options=("one_at_a_time",),
         needs_lookup=True,
+        idle_by_default=True,
     ),
     Rule(
         name="limit-busy",
@@ -198,6 +203,7 @@ RULES: tuple[Rule, ...] = (
         options=("snapshots_per_server", "limits_source"),
         exemptible=True,
         needs_lookup=True,
+        idle_by_default=True,
     ),
     Rule(
         name="project-limit",
@@ -208,6 +214,7 @@ RULES: tuple[Rule, ...] = (
         options=("snapshots_per_project", "limits_source"),
         exemptible=True,
         needs_lookup=True,
+        idle_by_default=True,
     ),
     Rule(
         name="progress-limit",
@@ -218,6 +225,7 @@ RULES: tuple[Rule, ...] = (
         options=("snapshots_in_progress", "limits_source"),
         exemptible=True,
         needs_lookup=True,
+        idle_by_default=True,
     ),
     Rule(
         name="image-quota",
@@ -227,6 +235,7 @@ RULES: tuple[Rule, ...] = (
         summary="Image quota exceeded (image_count_total: limit N, in use M)",
         options=("image_quota_check",),
         needs_lookup=True,
+        idle_by_default=True,
     ),
 )
 

@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 
+from imagefilter.policy.context import build_context
+from imagefilter.request.action import ACTIONS, NAMED_ACTIONS, recognise
+from imagefilter.request.identity import identify
 from imagefilter.rules import table
-from imagefilter.rules.case import Case, Refusal
+from imagefilter.rules.case import Case, Refusal, build_case
 from imagefilter.rules.rule import Part, Rule
-from tests.cases import image
-from tests.unit.fakes import Guarded
+from tests.cases import CASES, PROJECT, backup, image
+from tests.unit.fakes import AUTHENTICATED, PATH, Guarded
 from tests.unit.journal_fixtures import Run, Writer
+from tests.wsgi import build_environ, encode
 
 MESSAGE = "The image name must be in lower case (name-case)"
 
@@ -152,3 +156,64 @@ def test_metrics_have_a_new_rule_as_a_label(new_rule: Rule, tmp_path: Path) -> N
     writer.post(image("UPPER"))
     [record] = writer.records()
     assert list(counters.count(record)) == [(series, 1)]
+
+
+IDLE = [rule for rule in table.RULES if rule.idle_by_default]
+
+#: A value that is not the default, for each option that such a rule has.
+OTHER_VALUES = {
+    "snapshots_enabled": "false",
+    "name_pattern": "x",
+    "metadata_required": "owner",
+    "backup_rotation_max": "3",
+    "backup_rotation_min": "3",
+    "one_at_a_time": "true",
+    "snapshots_per_server": "0",
+    "snapshots_per_project": "0",
+    "snapshots_in_progress": "0",
+    "limits_source": "keystone",
+    "image_quota_check": "true",
+}
+
+ALL_ACTIONS = {name: name.encode() for name in ACTIONS}
+
+
+class NoLookups:
+    """Fails a rule that asks anything."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} was asked")
+
+
+@pytest.mark.parametrize("rule", IDLE, ids=lambda rule: rule.name)
+def test_a_rule_that_is_left_out_by_default_refuses_nothing(rule: Rule) -> None:
+    """The filter does not ask it then: each request of the case table, and each backup, would be let through by it."""
+    policy = table.load_policy({})
+    assert rule not in policy.settings.rules
+    documents = [case.document for case in CASES] + [backup(rotation=rotation) for rotation in (0, 1, 10**30, None)]
+    asked = 0
+    for document in documents:
+        environ = build_environ("POST", PATH, b"", **AUTHENTICATED)
+        action = recognise(environ, encode(document), ALL_ACTIONS)
+        if action is None or (rule.reads_image and action.name not in NAMED_ACTIONS):
+            continue
+        context = build_context(action, identify(environ), policy)
+        assert rule.check(build_case(context, NoLookups())) is None
+        asked += 1
+    assert asked > 50
+
+
+@pytest.mark.parametrize(
+    ("rule", "option"), [(rule, option) for rule in IDLE for option in rule.options], ids=lambda value: str(value)[:40]
+)
+def test_each_option_of_a_rule_that_is_left_out_by_default_brings_it_in(rule: Rule, option: str) -> None:
+    options = {option: OTHER_VALUES[option], "identity_api_url": "http://keystone/v3", "audit_journal": "/tmp/a.jsonl"}
+    assert rule in table.load_policy(options).settings.rules
+
+
+def test_an_option_of_one_project_brings_a_rule_in_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "imagefilter.conf"
+    path.write_text(f"[imagefilter]\nname_pattern = x\n[imagefilter:project:{PROJECT}]\nsnapshots_enabled = false\n")
+    policy = table.load_policy({"oslo_config_file": str(path)})
+    names = {rule.name for rule in policy.for_project(PROJECT).rules} - {rule.name for rule in policy.settings.rules}
+    assert names == {"snapshots-enabled"}
