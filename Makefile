@@ -12,7 +12,7 @@ NOVA ?= $(firstword $(NOVAS))
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help demo gateway unit test test-packages test-nova test-novas storm mutants lint generate docs linkcheck dist bench search fuzz \
+.PHONY: help demo gateway unit test test-packages test-nova test-novas storm mutants lint generate pictures docs linkcheck dist bench search fuzz \
 	clean
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo "make gateway CONFIG=my.conf  the same with the filter as a gateway in front of that Nova"
 	@echo "make lint   ruff and mypy"
 	@echo "make generate  the sample config, and the parts of the pages that derive from the code"
+	@echo "make pictures  the picture of the report that the pages show (needs chromium)"
 	@echo "make docs   the documentation as a site, in build/docs/html (make linkcheck: ask each link outside, needs a network)"
 	@echo "make dist   source distribution and wheel, in dist/"
 	@echo "make bench  what the filter costs a request, beside others (AGAINST=folder: beside the one in another checkout)"
@@ -85,6 +86,9 @@ lint: .venv/ready
 generate: .venv/ready
 	$(BIN)/oslo-config-generator --config-file etc/imagefilter/config-generator.conf
 	$(BIN)/python -m docs.generate
+
+pictures: .venv/ready
+	$(BIN)/python -W ignore -m tests.pictures
 
 docs: .venv/ready
 	$(BIN)/python -m sphinx -q -W --keep-going -n -b html docs build/docs/html
