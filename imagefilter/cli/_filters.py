@@ -37,10 +37,11 @@ def add_filters(parser: argparse.ArgumentParser, times: bool = True, image_id: b
     :param image_id: one of them is the id of the image, which a verdict does not have.
     """
     if times:
-        forms = (
-            "24h ago (s, m, h, d, w), a date, or a time in ISO 8601; in UTC unless a zone follows: +02:00, Europe/Paris"
+        help_text = (
+            "only requests since then: an age such as 24h (s, m, h, d or w), a date, or a time in ISO 8601; in UTC"
+            " unless a zone follows (+02:00, Europe/Paris)"
         )
-        parser.add_argument("--since", metavar="TIME", type=parse_time, help=f"only requests since then: {forms}")
+        parser.add_argument("--since", metavar="TIME", type=parse_time, help=help_text)
         parser.add_argument("--until", metavar="TIME", type=parse_time, help="only requests before then")
     if times and image_id:
         parser.add_argument("--image-id", metavar="ID", help="only the request that made this image")

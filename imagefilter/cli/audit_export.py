@@ -23,18 +23,22 @@ from imagefilter.journal.position import Position
 
 _EPILOG = """
 formats:
-  parquet  a folder with one folder for each day (day=2026-11-26), which Trino, Spark, ClickHouse and DuckDB read as
-           one table; a verdict and its outcome are one row each, with the same verdict_id
+  parquet  a folder with one folder for each day (day=2026-11-26), which Trino,
+           Spark, ClickHouse and DuckDB read as one table; a verdict and its
+           outcome are one row each, with the same verdict_id
   csv      the same rows and columns
-  ocsf     events of the class API Activity (6003), with the record in unmapped.cadf; each line is a JSON object
+  ocsf     events of the class API Activity (6003), with the record in
+           unmapped.cadf; each line is a JSON object
   cadf     the records themselves; each line is a JSON object
 
-With --checkpoint an export begins where the last one ended, also if the journal was rotated meanwhile, and continues
-the output. Without it the output must not exist yet. A killed export loses nothing: the next one removes what the
-killed one wrote after its last checkpoint, and exports that again. Standard output can't be taken back: its reader gets
-those records twice, with the same ids.
+With --checkpoint an export begins where the last one ended, also if the
+journal was rotated meanwhile, and continues the output. Without it the output
+must not exist yet. A killed export loses nothing: the next one removes what the
+killed one wrote after its last checkpoint, and exports that again. Only on
+standard output a reader gets those records twice, with the same ids.
 
-Exit status: 0 all was exported, 1 something was left out, 2 a journal can't be read, or the output can't be written.
+Exit status: 0 all was exported, 1 something was left out, 2 a journal can't be
+read, or the output can't be written.
 """
 
 

@@ -38,10 +38,11 @@ class Reap(StatusLister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         add_cloud(parser)
-        parser.add_argument("--delete", action="store_true", help="delete them, and record each in the journal")
+        help_text = "delete the images, and record each deletion in the journal"
+        parser.add_argument("--delete", action="store_true", help=help_text)
         help_text = f"journal for the deletions; not the filter's own (default: {DEFAULT_JOURNAL})"
         parser.add_argument("--journal", metavar="FILE", default=DEFAULT_JOURNAL, help=help_text)
-        help_text = "also orphans: images of servers that wait for their data although no host is making them"
+        help_text = "include orphans: images of servers that wait for their data although no host is making them"
         parser.add_argument("--orphans", action="store_true", help=help_text)
         help_text = "how long an image must have waited to be an orphan: 24h, 7d, 2w; at least 1h (default: 24h)"
         parser.add_argument("--older", metavar="TIME", type=_parse_older, default="24h", help=help_text)
