@@ -39,7 +39,7 @@ M)``.
         default=False,
         help="""
 Whether a server may have only one image action at a time. If so, a second one that arrives before the response to the
-first gets 409 and ``Retry-After``. Nova itself answers some of these requests with 500, and leaves an image behind
+first gets 409 and ``Retry-After``. Nova itself responds 500 to some of these requests, and leaves an image behind
 that stays ``queued`` for ever.
 """,
     ),

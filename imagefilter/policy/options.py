@@ -211,7 +211,7 @@ and the limits on the rotation of backups. They are not exempt from the contract
         ],
         help="""
 What the filter does with a request if it cannot look up a quota, a limit or a server that a rule needs, or if the
-locks do not answer.
+back end of locks does not respond.
 """,
     ),
     cfg.IntOpt(
