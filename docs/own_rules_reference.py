@@ -1,4 +1,4 @@
-"""Write what docs/own-rules.md says of fields and examples."""
+"""Write the tables of fields and the examples of docs/own-rules.md."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def describe_examples() -> Iterator[str]:
         for line in (EXAMPLES / f"{name}.conf").read_text().splitlines():
             yield f"    {line}"
         yield ""
-        yield "`explain` says of a request that it refuses:"
+        yield "For a request that the rule refuses, `explain` prints:"
         yield ""
         yield "<!-- text -->"
         yield ""

@@ -21,14 +21,17 @@ class Login(NamedTuple):
     connection: Any  # openstacksdk's
 
 
-def add_cloud(parser: argparse.ArgumentParser) -> None:
-    """Add the options that choose a cloud."""
+def add_cloud(parser: argparse.ArgumentParser, service: str = "image") -> None:
+    """Add the options that choose a cloud.
+
+    :param service: whose region it is, where a cloud has several.
+    """
     parser.add_argument(
         "--os-cloud",
         metavar="NAME",
-        help="an entry in clouds.yaml, usually an administrator's (default: OS_CLOUD, or other variables OS_*)",
+        help="an entry in clouds.yaml, usually of an administrator (default: OS_CLOUD, or the other variables OS_*)",
     )
-    parser.add_argument("--os-region-name", metavar="NAME", help="the region of the image service")
+    parser.add_argument("--os-region-name", metavar="NAME", help=f"the region of the {service} service")
 
 
 def log_in(args: argparse.Namespace) -> Login:

@@ -37,20 +37,23 @@ def add_filters(parser: argparse.ArgumentParser, times: bool = True, image_id: b
     :param image_id: one of them is the id of the image, which a verdict does not have.
     """
     if times:
-        forms = (
-            "24h (s, m, h, d, w) ago, a date, or a time in ISO 8601; UTC unless a zone follows: +02:00, Europe/Paris"
+        help_text = (
+            "only requests since then: an age such as 24h (s, m, h, d or w), a date, or a time in ISO 8601; in UTC"
+            " unless a zone follows (+02:00, Europe/Paris)"
         )
-        parser.add_argument("--since", metavar="TIME", type=parse_time, help=f"requests since then: {forms}")
-        parser.add_argument("--until", metavar="TIME", type=parse_time, help="requests before then")
+        parser.add_argument("--since", metavar="TIME", type=parse_time, help=help_text)
+        parser.add_argument("--until", metavar="TIME", type=parse_time, help="only requests before then")
     if times and image_id:
-        parser.add_argument("--image-id", metavar="ID", help="the request that made this image")
-    parser.add_argument("--project", metavar="ID|NAME[@DOMAIN]", help="requests judged by the policy of this project")
-    parser.add_argument("--user", metavar="ID|NAME[@DOMAIN]", help="requests of this user, also by a trust")
-    parser.add_argument("--server", metavar="ID", help="requests to make an image of this server")
-    parser.add_argument("--image", metavar="NAME", help="requests for images of this name; a * stands for any text")
-    parser.add_argument("--verdict", choices=VERDICTS, help="requests with this verdict")
-    parser.add_argument("--rule", type=_parse_rule, metavar="RULE", help="requests that broke this rule")
-    parser.add_argument("--action", choices=ACTIONS, help="requests for this action")
+        parser.add_argument("--image-id", metavar="ID", help="only the request that made this image")
+    help_text = "only requests judged by the policy of this project"
+    parser.add_argument("--project", metavar="ID|NAME[@DOMAIN]", help=help_text)
+    parser.add_argument("--user", metavar="ID|NAME[@DOMAIN]", help="only requests of this user, also through a trust")
+    parser.add_argument("--server", metavar="ID", help="only requests to make an image of this server")
+    help_text = "only requests for images of this name; a * stands for any text"
+    parser.add_argument("--image", metavar="NAME", help=help_text)
+    parser.add_argument("--verdict", choices=VERDICTS, help="only requests with this verdict")
+    parser.add_argument("--rule", type=_parse_rule, metavar="RULE", help="only requests that broke this rule")
+    parser.add_argument("--action", choices=ACTIONS, help="only requests for this action")
 
 
 def _parse_rule(text: str) -> str:

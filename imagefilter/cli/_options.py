@@ -38,7 +38,7 @@ def add_journal(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="journal to read, with its rotated files, gzipped or not; may be repeated"
-        " (default: audit_journal of --config)",
+        " (default: audit_journal in the file of --config)",
     )
 
 
@@ -49,13 +49,13 @@ def add_quota(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=parse_quota,
         default=128,
-        help="the compute API's quota of metadata items, used if metadata_items_source is compute (default: 128)",
+        help="the quota of metadata items in the compute API, for metadata_items_source = compute (default: 128)",
     )
 
 
 def add_limit(parser: argparse.ArgumentParser, default: int = 50) -> None:
     """Add ``--limit``."""
-    help_text = f"list the newest N (default: {default}); 0 lists all"
+    help_text = f"list only the newest N (default: {default}); 0 lists all"
     parser.add_argument("--limit", metavar="N", type=parse_count, default=default, help=help_text)
 
 

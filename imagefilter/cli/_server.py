@@ -21,13 +21,13 @@ def add_server(parser: argparse.ArgumentParser) -> None:
     sources.add_argument(
         "--server",
         metavar="SERVER.json",
-        help="the server, as GET /servers/ID answers at microversion 2.69 or newer, for rules of your own",
+        help="a file with the server, as in the response to GET /servers/ID at microversion 2.69 or newer, for rules of"
+        " your own",
     )
-
     sources.add_argument(
-        "--server-id", metavar="ID", help="ask a cloud for the server, for rules of your own, as --os-cloud"
+        "--server-id", metavar="ID", help="look up this server in the cloud of --os-cloud, for rules of your own"
     )
-    add_cloud(parser)
+    add_cloud(parser, service="compute")
 
 
 def find_facts(args: argparse.Namespace, fields: Collection[str]) -> ServerFacts | None:

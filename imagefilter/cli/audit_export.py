@@ -22,21 +22,28 @@ from imagefilter.journal.left_out import find_broken_gzip
 from imagefilter.journal.position import Position
 
 _EPILOG = """
-parquet: a folder with a folder for each day (day=2026-11-26), which Trino, Spark, ClickHouse and DuckDB read as one
-table. csv: the same columns. In both a verdict and an outcome are a row each, with one verdict_id. ocsf: events of the
-class API Activity (6003), with the record in unmapped.cadf. cadf: the records themselves. Of the last two each line is
-a JSON object.
+formats:
+  parquet  a folder with one folder for each day (day=2026-11-26), which Trino,
+           Spark, ClickHouse and DuckDB read as one table; a verdict and its
+           outcome are one row each, with the same verdict_id
+  csv      the same rows and columns
+  ocsf     events of the class API Activity (6003), with the record in
+           unmapped.cadf; each line is a JSON object
+  cadf     the records themselves; each line is a JSON object
 
-With --checkpoint an export begins where the last one ended, through rotation, and continues the output; without it the
-output must not exist yet. A killed export loses nothing, and what it wrote behind its last checkpoint is removed by the
-next one. Only a reader of standard output gets that again, with the same ids.
+With --checkpoint an export begins where the last one ended, also if the
+journal was rotated meanwhile, and continues the output. Without it the output
+must not exist yet. A killed export loses nothing: the next one removes what the
+killed one wrote after its last checkpoint, and exports that again. Only on
+standard output a reader gets those records twice, with the same ids.
 
-Exit status: 0 all was exported, 1 something was left out, 2 a journal can't be read, or the output can't be written.
+Exit status: 0 all was exported, 1 something was left out, 2 a journal can't be
+read, or the output can't be written.
 """
 
 
 class AuditExport(OwnCommand):
-    """Export records as Parquet, CADF, OCSF or CSV, once or again and again from where the last export ended."""
+    """Export records as Parquet, CADF, OCSF or CSV: all of them, or those since the last export."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
@@ -45,10 +52,10 @@ class AuditExport(OwnCommand):
         add_config(parser)
         add_journal(parser)
         add_filters(parser, image_id=False)
-        parser.add_argument("--format", choices=tuple(FORMATS), required=True, help="the form of the output")
+        parser.add_argument("--format", choices=tuple(FORMATS), required=True, help="the format of the output")
         help_ = "a folder for parquet; a file for the other formats, or - for standard output"
         parser.add_argument("--output", metavar="PATH", required=True, help=help_)
-        help_ = "begin where the last export to this output ended, which this file says; it need not exist yet"
+        help_ = "begin where the last export to this output ended; FILE stores that place, and need not exist yet"
         parser.add_argument("--checkpoint", metavar="FILE", help=help_)
         return parser
 

@@ -26,11 +26,11 @@ _INTERVAL = 0.25  # seconds
 
 
 class AuditFollow(OwnCommand):
-    """Print records as they are written, through rotation, until Ctrl-C.
+    """Print records as they are written, also after a rotation, until you press Ctrl-C.
 
-    A verdict and its outcome, the compute API's response, are a line each. With --verdict or another filter, only
-    outcomes of such verdicts are printed. The journal need not exist yet, but its folder must. Exit status: 0 all was
-    read, 1 something was left out, 2 a journal can't be followed.
+    A verdict and its outcome (the compute API's response) are one line each. With --verdict or another filter, an
+    outcome is printed only if its verdict is. The journal need not exist yet, but its folder must. Exit status: 0 all
+    was read, 1 something was left out, 2 a journal can't be followed.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -38,8 +38,9 @@ class AuditFollow(OwnCommand):
         add_config(parser)
         add_journal(parser)
         add_filters(parser, times=False)
-        parser.add_argument("--all", action="store_true", help="begin with the oldest record in the journal's files")
-        parser.add_argument("--json", action="store_true", help="print the records themselves, one a line")
+        help_text = "begin with the oldest record in the journal's files, not with the next one"
+        parser.add_argument("--all", action="store_true", help=help_text)
+        parser.add_argument("--json", action="store_true", help="print the records themselves, one on each line")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:

@@ -56,7 +56,7 @@ _LOADED = (
 
 
 class AuditList(StatusLister):
-    """List image actions, newest last: who asked, the verdict, and the compute API's response.
+    """List image actions, newest last: the caller, the verdict, and the compute API's response.
 
     Times are UTC. Exit status: 0 all was read, 1 something was left out, 2 a journal can't be read.
     """

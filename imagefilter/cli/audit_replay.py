@@ -42,9 +42,10 @@ Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 class AuditReplay(StatusLister):
     """List the recorded requests that another policy would judge differently, to try a policy before it is used.
 
-    No request is sent. Rules that can't be judged again are reported: metadata values are recorded only with
-    audit_metadata = full (otherwise they count as valid), keys not with none, and long texts are truncated. Exit
-    status: 0 no verdict would differ, 1 some would, or something was left out, 2 it could not run.
+    No request is sent. The command reports rules that it can't judge again, since a record may lack what they need.
+    Values of metadata are recorded only with audit_metadata = full (otherwise they count as valid), and keys with full
+    or keys; long texts are truncated. Exit status: 0 no verdict would differ, 1 some would, or something was left out,
+    2 the command could not run.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -58,7 +59,8 @@ class AuditReplay(StatusLister):
         add_journal(parser)
         add_filters(parser)
         add_quota(parser)
-        parser.add_argument("--by", choices=GROUPS, help="count by this instead of listing requests")
+        help_text = "print counts for each user, project or rule, not a list of requests"
+        parser.add_argument("--by", choices=GROUPS, help=help_text)
         add_limit(parser)
         return parser
 

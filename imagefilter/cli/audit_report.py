@@ -39,13 +39,13 @@ _FILTERS = {
 
 
 class AuditReport(OwnCommand):
-    """Write a page about image actions: one HTML file that needs no network.
+    """Write a report about image actions: one HTML file that needs no network.
 
-    It shows verdicts over time, the projects and users with the most requests, the rules that refuse the most, and the
-    newest requests that were or would be refused, in a table to search and sort; if none was, the newest of all. The
-    heading names the period and the filters. It prints on A4 paper. It contains names and ids of users and projects,
-    so its mode is 0600. Exit status: 0 all was read, 1 something was left out, 2 a journal can't be read or the page
-    can't be written.
+    The page shows verdicts over time, the projects and users with the most requests, and the rules that refuse the
+    most. A table, which you can search and sort, lists the newest requests that were or would be refused; if there are
+    none, it lists the newest of all. The heading names the period and the filters. You can print the page on A4 paper.
+    Its file mode is 0600, since it contains names and ids of users and projects. Exit status: 0 all was read, 1
+    something was left out, 2 a journal can't be read or the page can't be written.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -54,12 +54,12 @@ class AuditReport(OwnCommand):
         add_journal(parser)
         add_filters(parser)
         add_limit(parser, _MAX_ROWS)
-        parser.add_argument("--html", metavar="FILE", required=True, help="where to write the page")
+        parser.add_argument("--html", metavar="FILE", required=True, help="file to write the page to")
         parser.add_argument(
             "--csv",
             metavar="FILE",
-            help="write all requests that the filters choose to this file too, as CSV for spreadsheets; the page links"
-            " it if it is in the same directory (default: no CSV file is written)",
+            help="also write all requests that the filters choose to this file, as CSV for spreadsheets; the page links"
+            " to it if both are in the same directory (default: no CSV file)",
         )
         return parser
 

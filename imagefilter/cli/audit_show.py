@@ -85,8 +85,8 @@ _MAX_NAMED = 20
 class AuditShow(StatusCommand, ShowOne):
     """Show one image action: its verdict and its outcome together.
 
-    It is found by its request id, the client's global request id, the image's id, or the verdict's own id. Exit
-    status: 0; 1 if none or more than one is found, or something was left out; 2 if a journal can't be read.
+    Name it by its request id, the client's global request id, the image's id, or the verdict's own id. Exit status: 0
+    it was found, 1 none or more than one was found, or something was left out, 2 a journal can't be read.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

@@ -45,7 +45,7 @@ _COUNTS = {
 class AuditSummary(StatusLister):
     """Count image actions by project, user, server, action, rule, verdict, day or hour (UTC).
 
-    ``Unknown`` counts requests that were forwarded and whose outcome was not recorded. Exit status: 0 all was
+    The column Unknown counts requests that were forwarded and whose outcome is not recorded. Exit status: 0 all was
     read, 1 something was left out, 2 a journal can't be read.
     """
 

@@ -16,21 +16,23 @@ from imagefilter.cli.preflight import Result, Row
 
 
 class Check(StatusLister):
-    """Check everything before a start: the place of the filter, its sections, the policy, the journal, the port.
+    """Check everything before a start: the filter's place and its sections, the policy, the journal, the port.
 
-    Only imagefilter's own sections are loaded, exactly as PasteDeploy would; other filters are imported with --listen
-    alone, which loads the whole pipeline as the gateway's server will. Each finding is a line that begins with
+    The command loads imagefilter's own sections exactly as PasteDeploy would. It loads other filters only with
+    --listen, together with the whole pipeline, as the gateway's server will. Each finding is a line that begins with
     "error:" or "warning:". Exit status: 0 it will work, 1 there are warnings (with --strict), 2 it will not work.
-    SELinux and AppArmor are not seen. --quiet prints findings alone, no table.
+    The command does not see SELinux and AppArmor. --quiet prints only the findings, not the table.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("file", metavar="FILE", nargs="?", help="config file to check by itself; may be nova.conf")
-        parser.add_argument("--paste", metavar="FILE", help="paste file: nova's api-paste.ini, or the gateway's")
-        listen = "address that a gateway will listen on; with --paste FILE its whole pipeline is loaded"
+        parser.add_argument("file", metavar="FILE", nargs="?", help="config file to check; may be nova.conf")
+        paste = "paste file to check: nova's api-paste.ini, or the gateway's"
+        parser.add_argument("--paste", metavar="FILE", help=paste)
+        listen = "address that the gateway will listen on; with --paste FILE the whole pipeline is loaded"
         parser.add_argument("--listen", metavar="HOST:PORT", help=listen)
-        parser.add_argument("--user", metavar="NAME|UID", help="check as this user, who will run it (needs root)")
+        user = "check as this user, who will run the API or the gateway (needs root)"
+        parser.add_argument("--user", metavar="NAME|UID", help=user)
         add_strict(parser)
         return parser
 

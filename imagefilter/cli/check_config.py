@@ -10,7 +10,7 @@ from imagefilter.cli._options import DEFAULT_CONFIG, add_strict
 
 
 class CheckConfig(OwnCommand):
-    """Check a config file: report all errors, and what is probably not meant.
+    """Check a config file: report all errors, and settings that you probably do not mean.
 
     Exit status: 0 OK, 1 warnings with --strict, 2 errors.
     """

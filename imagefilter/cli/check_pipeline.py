@@ -13,13 +13,13 @@ from imagefilter.cli.pipelines import Row
 class CheckPipeline(StatusLister):
     """Check that the filter protects every pipeline of an api-paste.ini that can serve a compute API.
 
-    It stands directly before the app; only Nova's legacy_v2_compatible may come between. The file is read as text;
-    nothing is imported or loaded. Exit status: 0 OK, 1 warnings with --strict, 2 errors.
+    The filter must stand directly before the app; only Nova's legacy_v2_compatible may come between. The command reads
+    the file as text, and imports and loads nothing. Exit status: 0 OK, 1 warnings with --strict, 2 errors.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("file", metavar="API-PASTE.INI")
+        parser.add_argument("file", metavar="API-PASTE.INI", help="paste file to check")
         add_strict(parser)
         return parser
 

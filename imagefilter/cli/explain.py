@@ -38,7 +38,8 @@ Row = tuple[str, str, str, str]
 class Explain(StatusLister):
     """Judge the body of an action with the filter's own engine, and show the result of each rule.
 
-    The caller counts as authenticated by auth_token. Exit status: 0 allowed, 1 denied, 2 not an image action.
+    The caller counts as authenticated by auth_token. No request is sent, except to look up a server with --server-id.
+    Exit status: 0 allowed, 1 denied, 2 not an image action, or the command could not run.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -50,12 +51,13 @@ class Explain(StatusLister):
         )
         parser.add_argument("--user", metavar="ID", help="the caller's id")
         parser.add_argument("--user-domain", metavar="ID", default="default", help="the caller's domain")
-        parser.add_argument("--now", metavar="TIME", type=parse_time, help="the time, for rules of your own: ISO 8601")
+        help_text = "the time, for rules of your own, in ISO 8601 (default: now)"
+        parser.add_argument("--now", metavar="TIME", type=parse_time, help=help_text)
         parser.add_argument(
             "--microversion",
             metavar="V",
             default="latest",
-            help="accepted for completeness: the verdict is the same at every microversion",
+            help="has no effect: the verdict is the same at every microversion",
         )
         add_quota(parser)
         parser.add_argument(
@@ -63,7 +65,7 @@ class Explain(StatusLister):
             metavar="server=N,project=N,in_progress=N",
             type=_parse_usage,
             default=Usage(0, 0, 0),
-            help="how many images there are already, for the limits (default: none)",
+            help="how many images there are already, for the limits (default: 0 of each)",
         )
         parser.add_argument(
             "--keystone-limits",
@@ -80,7 +82,7 @@ class Explain(StatusLister):
             help=f"Glance's own quotas, for image_quota_check: {', '.join(IMAGE_QUOTAS)} (default: none)",
         )
         add_server(parser)
-        parser.add_argument("body", metavar="BODY.json", help="the body of the request; - is standard input")
+        parser.add_argument("body", metavar="BODY.json", help="file with the body of the request; - is standard input")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:

@@ -29,25 +29,26 @@ _SHORTEST = datetime.timedelta(hours=1)  # a host may take so long to begin
 class Reap(StatusLister):
     """List images of servers that have expired, as an administrator of the cloud; delete them with --delete.
 
-    An image has expired if the time in its property imagefilter_expires has passed. It is deleted only if the filter
-    stamped it when it was made, and nothing needs it: see docs/housekeeping.md. Without --delete the same is looked up
-    and decided, and nothing is deleted. Exit status: 0 done, 1 something could not be looked up or deleted, 2 nothing
-    was done.
+    An image has expired if the time in its property imagefilter_expires has passed. The command deletes an image only
+    if the filter stamped it when it was made, and if nothing needs it: see docs/housekeeping.md. Without --delete the
+    command looks up and decides the same, and deletes nothing. Exit status: 0 done, 1 something could not be looked up
+    or deleted, 2 the command could not begin, or ended early because a record could not be written.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         add_cloud(parser)
-        parser.add_argument("--delete", action="store_true", help="delete, and record it in the journal")
-        help_text = f"journal of deletions, not the filter's (default: {DEFAULT_JOURNAL})"
+        help_text = "delete the images, and record each deletion in the journal"
+        parser.add_argument("--delete", action="store_true", help=help_text)
+        help_text = f"journal for the deletions; not the filter's own (default: {DEFAULT_JOURNAL})"
         parser.add_argument("--journal", metavar="FILE", default=DEFAULT_JOURNAL, help=help_text)
-        help_text = "also images of servers that wait for their data for ever, since no host is making them"
+        help_text = "include orphans: images of servers that wait for their data although no host is making them"
         parser.add_argument("--orphans", action="store_true", help=help_text)
-        help_text = "how long an orphan has waited, at least 1h: 24h, 7d, 2w (default: 24h)"
+        help_text = "how long an image must have waited to be an orphan: 24h, 7d, 2w; at least 1h (default: 24h)"
         parser.add_argument("--older", metavar="TIME", type=_parse_older, default="24h", help=help_text)
         help_text = "also delete the volume snapshots that a deleted image consists of"
         parser.add_argument("--with-volume-snapshots", action="store_true", help=help_text)
-        help_text = "lock_lease of the filter's config: so long after its stamp an image may be made (default: 300)"
+        help_text = "lock_lease in the filter's config: how long after its stamp an image may be made (default: 300)"
         parser.add_argument("--lock-lease", metavar="SECONDS", type=parse_count, default=300, help=help_text)
         return parser
 

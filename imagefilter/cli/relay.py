@@ -22,31 +22,32 @@ from imagefilter.relay.publisher import NoBus, dry_run
 LOG = logging.getLogger(__name__)
 
 _EPILOG = """
-Exit status: 0 a signal ended it (SIGTERM, SIGINT), or with --once everything is published; 1 with --once: a record is
-left, because the bus or a journal can't be reached, or went to the dead letters; 2 it could not start because of its
-options, the checkpoint, the address, or a library that is missing.
+Exit status: 0 a signal ended the relay (SIGTERM, SIGINT), or with --once all records are published; 1 only with --once:
+records are left because the bus or a journal can't be reached, or a record went to the dead letters; 2 the relay could
+not start because of its options, the checkpoint, the address, or a missing library.
 """
 
 
 class Relay(Command):
     """Publish the records of audit journals as oslo.messaging notifications, and serve their numbers to Prometheus.
 
-    Without a transport_url they are only counted.
+    Without a transport_url the relay only counts the records.
 
     Each record becomes a notification imagefilter.ACTION.allow|deny|would_deny|exempt|outcome with the CADF event as
-    its payload: at least once, in order per journal. A record that is sent twice has the same message_id. The
-    checkpoint keeps what was published, so the relay may be stopped, or die, at any time.
+    its payload. The relay publishes each record at least once, and those of a journal in their order. If it publishes a
+    record twice, both have the same message_id. The checkpoint stores what was published, so you may stop or kill the
+    relay at any time.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.epilog = _EPILOG
-        help_ = "a journal to follow, instead of those in the config file (repeatable); it need not exist yet"
+        help_ = "journal to follow, instead of those in the config file; need not exist yet; may be repeated"
         parser.add_argument("--journal", metavar="FILE", action="append", default=[], help=help_)
-        help_ = f"a file with a section [{RELAY_GROUP}], which may be the filter's own file, or nova.conf"
+        help_ = f"config file with a section [{RELAY_GROUP}]; may be the filter's own file, or nova.conf"
         parser.add_argument("--config-file", metavar="FILE", help=help_)
-        parser.add_argument("--once", action="store_true", help="publish all that there is, then end")
-        help_ = "print each record after the event type that it would have; nothing is published, and nothing is kept"
+        parser.add_argument("--once", action="store_true", help="publish all records that there are, then end")
+        help_ = "print the event type and the record of each notification; publish nothing, and store nothing"
         parser.add_argument("--dry-run", action="store_true", help=help_)
         return parser
 

@@ -22,7 +22,7 @@ Row = tuple[str, str, str, str]
 class ShowConfig(SafeFormats, Lister):
     """Show every option, its value and its origin, for all projects and for each project with its own section.
 
-    Options in a paste section are not shown: they override [imagefilter], and a project's own section overrides them.
+    Options in a paste section are not shown. They override [imagefilter]; a project's own section overrides them.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

@@ -25,19 +25,19 @@ _SILENCE = datetime.timedelta(days=1)
 
 
 class Status(StatusLister):
-    """Show by which policy each running process judges: as the journal tells, beside what the files say now.
+    """Show the policy of each running process, from the journal, and whether it agrees with the files now.
 
-    A process records its policy before its first verdict and at each reload, good or failed; it looks at its files when
-    an image action arrives. Processes of this host that have ended are left out, and those of other hosts that
-    recorded nothing for a day. Exit status: 0 all agree with the files; 1 a process has another policy, a reload
-    failed, or records are missing; 2 nothing could be read.
+    A process records its policy before its first verdict and at each reload, successful or failed. It checks its files
+    only when an image action arrives. The list leaves out processes of this host that have ended, and processes of
+    other hosts that recorded nothing for a day. Exit status: 0 all agree with the files; 1 a process has another
+    policy, a reload failed, or records are missing; 2 nothing could be read.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         add_config(parser)
         add_journal(parser)
-        parser.add_argument("--all", action="store_true", help="list processes that have ended as well")
+        parser.add_argument("--all", action="store_true", help="list all processes, also those that have ended")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:

@@ -27,21 +27,24 @@ _SERVER_COLUMNS = ("Project", "Name", "Server", *_COUNTS)
 class Usage(StatusLister):
     """Count the images of servers by project or server, as an administrator of the cloud.
 
-    ``Unstamped`` counts images that the filter did not stamp, ``Orphans`` those that have waited for their data for
-    longer than ``--older`` and that no host is making. ``Refused By`` names the limits that refuse one image more:
-    those of the config file, or the one to try. Exit status: 0 counted, 2 the cloud or the config can't be read.
+    The column Unstamped counts images that the filter did not stamp. Orphans counts images that have waited for their
+    data for longer than --older although no host is making them. Refused By names the limits that would refuse one
+    more image: those of the config file, or the one of --limit. Exit status: 0 the images were counted, 2 the cloud or
+    the config can't be read.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         add_cloud(parser)
         add_config(parser)
-        parser.add_argument("--by", choices=("project", "server"), default="project", help="default: project")
-        help_text = "try this limit per project, or per server with --by server, instead of those of --config"
+        help_text = "what to count by (default: project)"
+        parser.add_argument("--by", choices=("project", "server"), default="project", help=help_text)
+        help_text = "try this limit for each project (with --by server: for each server) instead of those of --config"
         parser.add_argument("--limit", metavar="N", type=parse_count, help=help_text)
-        parser.add_argument("--refused", action="store_true", help="list only who would be refused")
+        help_text = "list only projects or servers whose next image would be refused"
+        parser.add_argument("--refused", action="store_true", help=help_text)
         parser.add_argument("--project", metavar="ID", help="list this project only")
-        help_text = "how long an orphan has waited: 90m, 24h, 7d, 2w (default: 24h)"
+        help_text = "how long an image must have waited to be an orphan: 90m, 24h, 7d, 2w (default: 24h)"
         parser.add_argument("--older", metavar="TIME", type=parse_duration, default="24h", help=help_text)
         return parser
 

@@ -15,15 +15,16 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         required=True,
         sample_default="http://127.0.0.1:8774",
         help="""
-Where the compute API is: scheme, host and port. It has no path, since each request keeps its own: for an endpoint
-``https://host/compute/v2.1`` the proxy in front must pass on ``/compute/v2.1/...`` unchanged.
+The address of the compute API: scheme, host and port. It has no path, since the gateway keeps the path of each
+request: for an endpoint ``https://host/compute/v2.1`` the proxy in front must pass on ``/compute/v2.1/...``
+unchanged.
 """,
     ),
     cfg.StrOpt(
         "compute_ca_file",
         help="""
-A file with the certificates of the authorities that the compute API's certificate may be signed by. Without it these
-are the system's own. A self-signed certificate is its own authority.
+A file with the certificates of the authorities that may sign the compute API's certificate. Without this option the
+gateway uses the system's own. A self-signed certificate is its own authority.
 """,
     ),
     cfg.StrOpt(
@@ -35,15 +36,15 @@ A file with the certificate that the gateway presents to the compute API.
     cfg.StrOpt(
         "compute_client_key",
         help="""
-A file with the key of ``compute_client_cert``, unencrypted. It is not needed if the key is in the same file.
+A file with the key of ``compute_client_cert``, unencrypted. It is not needed if that file contains the key too.
 """,
     ),
     cfg.BoolOpt(
         "compute_verify",
         default=True,
         help="""
-Whether the compute API's certificate is verified. If not, anybody on the way can respond in its place and read tokens;
-a warning is logged at start.
+Whether the gateway verifies the compute API's certificate. If not, anybody on the network path can respond in the
+compute API's place and read tokens, and the gateway logs a warning at start.
 """,
     ),
     cfg.FloatOpt(
@@ -51,7 +52,8 @@ a warning is logged at start.
         default=5,
         min=0.001,
         help="""
-How long connecting to the compute API may take, and how long it may take to accept each piece of a request, in seconds.
+How many seconds the gateway waits for a connection to the compute API, and for the compute API to accept each piece
+of a request.
 """,
     ),
     cfg.FloatOpt(
@@ -59,7 +61,7 @@ How long connecting to the compute API may take, and how long it may take to acc
         default=60,
         min=0.001,
         help="""
-The longest time between any two bytes of a response, and before the first one, in seconds. Snapshots of servers that
+How many seconds the gateway waits for the first byte of a response, and for each next one. Snapshots of servers that
 boot from a volume take Nova longest.
 """,
     ),
@@ -68,7 +70,7 @@ boot from a volume take Nova longest.
         default=16,
         min=1,
         help="""
-How many connections to the compute API each process keeps open: as many as it has threads.
+How many connections to the compute API each process keeps open. Set the number of its threads.
 """,
     ),
 )
@@ -79,9 +81,9 @@ def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
     group = cfg.OptGroup(
         GROUP,
         help="""
-The options of the gateway. They are not read from a config file: they are keys of the section of a paste file that says
-``use = egg:nova-imagefilter#gateway``, such as ``[app:compute]`` in gateway.ini. The section of the health check,
-``[app:healthcheck]``, takes them too.
+The options of the gateway. The gateway does not read them from a config file. Set them in the section of a paste file
+that says ``use = egg:nova-imagefilter#gateway``, such as ``[app:compute]`` in gateway.ini. The section of the health
+check, ``[app:healthcheck]``, accepts them too.
 """,
     )
     return [(group, [copy.deepcopy(option) for option in OPTIONS])]

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from oslo_config import cfg, types
 
-_CONDITIONS = "See docs/limits.md for the conditions under which it holds."
-
 LIMIT_OPTIONS: tuple[cfg.Opt, ...] = (
     cfg.IntOpt(
         "snapshots_per_server",
         default=-1,
         min=-1,
-        help=f"""
-How many images of one server the project may own; -1 is no limit. Over it the response is 403 ``Server snapshot limit
-exceeded (limit N, in use M)``. {_CONDITIONS}
+        help="""
+How many images of one server the project may own; -1 is no limit. A request for one more gets 403 ``Server snapshot
+limit exceeded (limit N, in use M)``. See docs/limits.md for the conditions under which the limit holds.
 """,
     ),
     cfg.IntOpt(
@@ -21,8 +19,9 @@ exceeded (limit N, in use M)``. {_CONDITIONS}
         default=-1,
         min=-1,
         help="""
-How many images of servers the project may own; -1 is no limit. Images of every visibility count, hidden ones too, in
-any state; uploads don't. Over it the response is 403 ``Project snapshot limit exceeded (limit N, in use M)``.
+How many images of servers the project may own; -1 is no limit. Images of every visibility and in every state count,
+hidden ones too; uploads do not. A request for one more gets 403 ``Project snapshot limit exceeded (limit N, in use
+M)``.
 """,
     ),
     cfg.IntOpt(
@@ -30,16 +29,18 @@ any state; uploads don't. Over it the response is 403 ``Project snapshot limit e
         default=-1,
         min=-1,
         help="""
-How many of them may be unfinished at a time (``queued``, ``saving``, ``uploading``, ``importing``); -1 is no limit.
-Over it the response is 403 ``Too many snapshots in progress (limit N, in progress M)``.
+How many images of servers the project may have unfinished at a time (``queued``, ``saving``, ``uploading``,
+``importing``); -1 is no limit. A request for one more gets 403 ``Too many snapshots in progress (limit N, in progress
+M)``.
 """,
     ),
     cfg.BoolOpt(
         "one_at_a_time",
         default=False,
         help="""
-Whether a second image action of a server that arrives before the first was answered gets 409 and ``Retry-After``. Nova
-itself answers some of such requests with 500, and leaves an image behind that stays ``queued`` for ever.
+Whether a server may have only one image action at a time. If so, a second one that arrives before the response to the
+first gets 409 and ``Retry-After``. Nova itself responds 500 to some of these requests, and leaves an image behind
+that stays ``queued`` for ever.
 """,
     ),
     cfg.IntOpt(
@@ -47,7 +48,8 @@ itself answers some of such requests with 500, and leaves an image behind that s
         default=-1,
         min=-1,
         help="""
-The largest ``rotation`` of a createBackup, which is how many backups are kept; -1 is no limit.
+The largest ``rotation`` of a createBackup, which is how many backups Nova keeps; -1 is no limit. A request with a
+larger one gets 403.
 """,
     ),
     cfg.IntOpt(
@@ -55,7 +57,8 @@ The largest ``rotation`` of a createBackup, which is how many backups are kept; 
         default=-1,
         min=-1,
         help="""
-The smallest ``rotation`` of a createBackup; 0 deletes all backups of the server. -1 is no limit.
+The smallest ``rotation`` of a createBackup; -1 is no limit. A request with a smaller one gets 403. Set 1 to refuse
+``rotation: 0``, which deletes all backups of the server.
 """,
     ),
     cfg.StrOpt(
@@ -63,21 +66,22 @@ The smallest ``rotation`` of a createBackup; 0 deletes all backups of the server
         default="config",
         choices=[
             ("config", "the options ``snapshots_per_server``, ``snapshots_per_project``, ``snapshots_in_progress``"),
-            ("keystone", "Keystone's unified limits of these names, and the options for those not registered there"),
+            ("keystone", "Keystone's unified limits of these names; the option for each that is not registered there"),
         ],
         help="""
-Where the limits on the number of images come from. ``keystone`` asks at ``identity_api_url`` with the caller's own
-token; the answer is used again for ``lookup_ttl`` seconds. A project's own limit wins over the registered one, and one
-of ``api_region`` over one without a region; -1 is no limit.
+Where the limits on the number of images come from. With ``keystone`` the filter asks the Identity API at
+``identity_api_url`` with the caller's own token, and uses the response again for ``lookup_ttl`` seconds. A project's
+own limit wins over the registered one, and a limit of ``api_region`` wins over one without a region; -1 is no limit.
 """,
     ),
     cfg.BoolOpt(
         "image_quota_check",
         default=False,
         help="""
-Whether Glance's own quota is asked beforehand (``GET /v2/info/usage``, Glance 24 or newer with
-``use_keystone_limits``). Over it the response is 403 ``Image quota exceeded (image_count_total: limit N, in use M)``,
-where Nova itself responds 500, or accepts the request for an image that then vanishes.
+Whether the filter checks Glance's own quota before it forwards a request (``GET /v2/info/usage``; this needs Glance
+24 or newer with ``use_keystone_limits``). A request over the quota gets 403 ``Image quota exceeded
+(image_count_total: limit N, in use M)``. Without the check Nova responds 500, or accepts the request for an image
+that then vanishes.
 """,
     ),
     cfg.Opt(
@@ -86,18 +90,22 @@ where Nova itself responds 500, or accepts the request for an image that then va
         default={},
         sample_default="made_by:{user_id},made_on:{date}",
         help="""
-Metadata that the filter itself sets on each image, as ``key:value`` pairs; clients may not set these keys. A value may
-have the fields ``{server_id}``, ``{project_id}``, ``{user_id}``, ``{request_id}``, ``{record_id}`` and ``{date}`` (in
-UTC); one that has no value for a caller becomes ``none``. At most 16 keys, none of them a field of the image, and 255
-characters a value. Name them in ``[DEFAULT] non_inheritable_image_properties`` of nova.conf.
+Metadata that the filter sets on each image, as ``key:value`` pairs separated by commas. Clients may not set these
+keys. A value may contain the fields ``{server_id}``, ``{project_id}``, ``{user_id}``, ``{request_id}``,
+``{record_id}`` and ``{date}`` (in UTC). A field that has no value for a caller becomes ``none``. There can be at most
+16 keys, none of them a field of the image, and at most 255 characters in a value.
+
+Name the keys in ``[DEFAULT] non_inheritable_image_properties`` of nova.conf. Otherwise Nova copies them into each
+image of a server that was booted from such an image.
 """,
     ),
     cfg.StrOpt(
         "image_expires",
         sample_default="30d",
         help="""
-How long images are kept, as ``90m``, ``12h``, ``30d`` or ``4w``. Each image gets the property ``imagefilter_expires``,
-by which ``imagefilter reap`` deletes it; the filter itself deletes nothing. Without it images don't expire.
+How long images are kept, such as ``90m``, ``12h``, ``30d`` or ``4w``. The filter gives each image the property
+``imagefilter_expires``, and ``imagefilter reap`` deletes images by it. The filter itself deletes nothing. Without
+this option images do not expire.
 """,
     ),
     cfg.StrOpt(
@@ -105,10 +113,12 @@ by which ``imagefilter reap`` deletes it; the filter itself deletes nothing. Wit
         secret=True,
         sample_default="etcd3+http://127.0.0.1:2379",
         help="""
-What keeps limits exact while several requests are judged at once: ``etcd3+http://HOST:PORT`` or
-``etcd3+https://HOST:PORT`` (options ``ca_cert``, ``cert_cert``, ``cert_key``), ``redis://[[USER]:PASSWORD@]HOST:PORT``
-or ``rediss://...`` (options as redis-py has them), or ``file:///DIRECTORY/FILE`` for the processes of this host alone.
-The default is a file ``locks`` beside the journal.
+The locks that keep limits exact while several requests are judged at once. The default is a file ``locks`` beside the
+journal. The URL has one of these forms:
+
+* ``etcd3+http://HOST:PORT`` or ``etcd3+https://HOST:PORT`` (options ``ca_cert``, ``cert_cert``, ``cert_key``)
+* ``redis://[[USER]:PASSWORD@]HOST:PORT`` or ``rediss://...`` (options as redis-py has them)
+* ``file:///DIRECTORY/FILE``, for the processes of this host alone
 """,
     ),
     cfg.FloatOpt(
@@ -117,8 +127,8 @@ The default is a file ``locks`` beside the journal.
         min=0,
         max=60,
         help="""
-How long one request of a process waits for another image action of its project, in seconds; all others get 429 at once.
-No request waits where the server has one thread.
+How many seconds a request waits while another image action of its project is processed. One request of each process
+may wait; all others get 429 at once. If the server has one thread, no request waits.
 """,
     ),
     cfg.IntOpt(
@@ -126,21 +136,24 @@ No request waits where the server has one thread.
         default=300,
         min=1,
         help="""
-After how many seconds a lock is free again if nobody has released it: longer than the compute API's slowest answer.
+After how many seconds a lock is free again if nobody has released it. The value must be longer than the compute API's
+slowest response.
 """,
     ),
     cfg.URIOpt(
         "image_api_url",
         schemes=["http", "https"],
         help="""
-Where images are counted: the image API's endpoint. Without it, the one in the caller's catalog.
+The endpoint of the image API, where the filter counts images. Without this option the filter uses the endpoint in the
+caller's catalog.
 """,
     ),
     cfg.URIOpt(
         "identity_api_url",
         schemes=["http", "https"],
         help="""
-The identity API's endpoint, for ``limits_source = keystone``. No catalog is searched for it: Nova leaves it out.
+The endpoint of the Identity API, needed for ``limits_source = keystone``. The filter does not search the caller's
+catalog for it, since Nova leaves it out.
 """,
     ),
     cfg.StrOpt(
@@ -148,21 +161,22 @@ The identity API's endpoint, for ``limits_source = keystone``. No catalog is sea
         default="internal",
         choices=["internal", "public", "admin"],
         help="""
-Which endpoint of the caller's catalog is asked, where ``image_api_url`` is not set. Nova and its neighbours usually
-reach the internal one.
+Which endpoint of the caller's catalog the filter uses if ``image_api_url`` is not set. Nova and the other services
+can usually reach the internal one.
 """,
     ),
     cfg.StrOpt(
         "api_region",
         help="""
-The region of the endpoint in the catalog, and of limits in Keystone. It is needed where the catalog has several, or
-Keystone has limits of a region: which one is meant is never guessed.
+The region of the endpoint in the catalog, and of the limits in Keystone. Set it if the catalog has several regions,
+or if Keystone has limits of a region: the filter never guesses which one you mean.
 """,
     ),
     cfg.StrOpt(
         "api_ca_file",
         help="""
-The file with the certificates that https endpoints are verified by. Without it, the system's own.
+A file with the certificates of the authorities that may sign the certificates of https endpoints. Without this option
+the filter uses the system's own.
 """,
     ),
     cfg.FloatOpt(
@@ -170,7 +184,8 @@ The file with the certificates that https endpoints are verified by. Without it,
         default=10.0,
         min=0.1,
         help="""
-How long all questions of one request may take together, in seconds; beyond that they have failed.
+How many seconds all lookups of one request may take together. After that the lookup has failed, and
+``lookup_on_error`` decides.
 """,
     ),
 )

@@ -25,9 +25,13 @@ RELAY_GROUP = "imagefilter_relay"
 SECRETS = frozenset(("coordination_url", "transport_url"))
 
 MODES = [
-    ("enforce", "the request is refused"),
-    ("warn", "it is forwarded unchanged; the client gets a ``Warning: 299`` header, and the log says ``would_deny``"),
-    ("off", "nothing is judged"),
+    ("enforce", "the filter refuses the request"),
+    (
+        "warn",
+        "the filter forwards the request unchanged, adds a ``Warning: 299`` header to the response, and logs"
+        " ``would_deny``",
+    ),
+    ("off", "the filter judges nothing"),
 ]
 
 # glance/api/v2/images.py get_base_properties(): the image's own fields, but for name and visibility, which Nova sets
@@ -89,11 +93,12 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         default=["createImage", "createBackup"],
         item_type=types.String(choices=ACTIONS),
         help="""
-The server actions that are judged. Each of them makes an image of a server.
+The image actions that the filter judges. Each of them makes an image of a server. The filter forwards an action that
+is not listed without judging it.
 
-``shelve`` makes one too, of servers that don't boot from a volume. It is judged only when listed, since a cloud that
-forbids snapshots may still want its tenants to shelve. Only the switch ``snapshots_enabled`` applies to it: the client
-gives it no name and no metadata.
+Add ``shelve`` to judge it as well: it makes an image of a server that does not boot from a volume. The default leaves
+it out, since a cloud that forbids snapshots may still want its tenants to shelve. The rules on names and metadata do
+not apply to it, because the client gives it no name and no metadata.
 """,
     ),
     cfg.BoolOpt(
@@ -101,8 +106,8 @@ gives it no name and no metadata.
         default=True,
         deprecated_name="allow_instance_snapshots",
         help="""
-Whether servers may be turned into images at all. If not, the response is 400 ``Instance snapshots are not permitted at
-this time.``, as it was while Nova had ``allow_instance_snapshots`` (removed in 18.0.0).
+Whether clients may make images of servers at all. If not, they get 400 ``Instance snapshots are not permitted at this
+time.``, as they did from Nova while it had ``allow_instance_snapshots`` (removed in 18.0.0).
 """,
     ),
     cfg.IntOpt(
@@ -110,11 +115,13 @@ this time.``, as it was while Nova had ``allow_instance_snapshots`` (removed in 
         default=128,
         min=-1,
         help="""
-How many metadata items a client may give an image; -1 is no limit. Over the limit the response is 403 ``Image metadata
-limit exceeded``, at every microversion (Nova itself stopped checking at 2.39, and everywhere under unified limits).
+How many metadata items a client may give an image; -1 is no limit. A request with more gets 403 ``Image metadata
+limit exceeded``, at every microversion. (Nova itself stopped checking at 2.39, and at every microversion if it uses
+unified limits.)
 
-Glance counts the properties that Nova adds as well against its own limit of 128 (``image_property_quota``), and Nova
-responds 500 when that is exceeded: with a stock Nova and Glance, 118 is the most that always works.
+Glance has its own limit of 128 properties (``image_property_quota``), and counts the properties that Nova adds too.
+Nova responds 500 when that limit is exceeded. With a stock Nova and Glance, 118 is the largest number of items that
+always works.
 """,
     ),
     cfg.StrOpt(
@@ -122,42 +129,47 @@ responds 500 when that is exceeded: with a stock Nova and Glance, 118 is the mos
         default="config",
         choices=[
             ("config", "the option ``metadata_items``"),
-            ("compute", "the project's own quota, asked of the compute API behind the filter"),
+            ("compute", "the project's own quota in the compute API"),
         ],
         help="""
-Where the limit on metadata items comes from. ``compute`` asks ``GET .../limits`` (``maxImageMeta``) with the caller's
-own token; the answer is used again for ``lookup_ttl`` seconds.
+Where the limit on metadata items comes from. With ``compute`` the filter asks ``GET .../limits`` (``maxImageMeta``)
+with the caller's own token, and uses the response again for ``lookup_ttl`` seconds.
 """,
     ),
     cfg.StrOpt(
         "name_pattern",
         help="""
-A regular expression that the whole name of an image must match. It is matched in linear time where google-re2 is
-installed; otherwise a pattern that could take long on some name is refused at load. oslo.config wants ``$$`` for a
-dollar sign, a paste file ``%%`` for a percent sign.
+A regular expression that the whole name of an image must match; a request with another name gets 403. With google-re2
+installed, matching takes linear time. Without it, loading fails if the pattern could take long on some name. Write a
+dollar sign as ``$$`` in a config file, and a percent sign as ``%%`` in a paste file.
 """,
     ),
     cfg.ListOpt(
         "metadata_required",
         default=[],
         help="""
-Metadata keys that a client must give to each image of ``createImage`` and ``createBackup``. Separated by commas.
+Metadata keys that a client must give to each image of ``createImage`` and ``createBackup``, separated by commas. A
+request without one of them gets 403.
 """,
     ),
     cfg.ListOpt(
         "metadata_reserved",
         default=list(IMAGE_FIELDS),
         help="""
-Metadata keys that a client may not set; a final ``*`` matches any ending. Case, accents, and white space around a
-client's key do not count, as they do not to Glance's databases. The default is the image's own fields: Nova passes
-metadata to Glance as fields of the image, so that ``location`` makes it fetch a URL of the client's choice, ``id``
-picks the image's id, ``backend`` its store, ``instance_owner`` a project to share it with, and
-most of the others end in a 500 or 403. The same three also come from the image that a server was booted from, past the
-filter: set ``[DEFAULT] non_inheritable_image_properties = cache_in_nova, bittorrent, location, backend,
-instance_owner`` in nova.conf.
+Metadata keys that a client may not set; a request that sets one of them gets 403. A final ``*`` matches any ending.
+The filter ignores case, accents, and white space around a client's key, as Glance's databases do.
 
-Recommended in addition, since they forge where an image came from: ``instance_uuid, base_image_ref,
-user_id, backup_type``. To add them, list the default as well. Not ``image_type``: Packer and others set it.
+The default is the image's own fields, since Nova passes metadata to Glance as fields of the image. With ``location``
+a client makes Glance fetch a URL of the client's choice; ``id`` chooses the image's id, ``backend`` its store, and
+``instance_owner`` a project to share it with. Most of the others end in a 500 or 403.
+
+``location``, ``backend`` and ``instance_owner`` can also bypass the filter: Nova copies them from the image that a
+server was booted from. To stop that, set ``[DEFAULT] non_inheritable_image_properties = cache_in_nova, bittorrent,
+location, backend, instance_owner`` in nova.conf.
+
+Recommended in addition, since they forge where an image came from: ``instance_uuid, base_image_ref, user_id,
+backup_type``. Your list replaces the default, so repeat the default's keys. Do not add ``image_type``: Packer and
+others set it.
 """,
     ),
     cfg.StrOpt(
@@ -165,7 +177,8 @@ user_id, backup_type``. To add them, list the default as well. Not ``image_type`
         default="enforce",
         choices=MODES,
         help="""
-What happens to a request that breaks a rule. The rules ``token``, ``content-type`` and ``body`` refuse in every mode.
+What the filter does with a request that breaks a rule. The rules ``token``, ``content-type`` and ``body`` refuse in
+``warn`` as well.
 """,
     ),
     cfg.Opt(
@@ -174,29 +187,31 @@ What happens to a request that breaks a rule. The rules ``token``, ``content-typ
         default={},
         sample_default="name-format:warn,metadata-reserved:off",
         help="""
-Modes of single rules, as ``rule:mode`` pairs; they win over ``mode``. Any rule but ``token``, ``content-type`` and
-``body``. ``project-id:off`` is for clouds with a ``[api] project_id_regex`` wider than Nova's default.
+Modes of single rules, as ``rule:mode`` pairs separated by commas. They win over ``mode``, unless that is ``off``.
+Every rule can have one, except ``token``, ``content-type`` and ``body``. Set ``project-id:off`` if nova.conf has a
+``[api] project_id_regex`` that is wider than Nova's default.
 """,
     ),
     cfg.ListOpt(
         "exempt_roles",
         default=[],
         help="""
-Callers with one of these roles are exempt from the switch, the quota and the operator's rules (name_pattern,
-metadata_required, metadata_reserved), never from the contract. Only roles that ``auth_token`` or Nova's own context
-vouches for count.
+Callers with one of these roles are exempt from ``snapshots_enabled``, the metadata quota, the operator's rules
+(``name_pattern``, ``metadata_required``, ``metadata_reserved``, and your own), the limits on the number of images,
+and the limits on the rotation of backups. They are not exempt from the contract, ``one_at_a_time`` and
+``image_quota_check``. A role counts only if ``auth_token`` or Nova's own context vouches for it.
 """,
     ),
     cfg.StrOpt(
         "lookup_on_error",
         default="deny",
         choices=[
-            ("deny", "503, The metadata quota could not be determined."),
-            ("allow", "the quota or the limit does not apply"),
+            ("deny", "the client gets 503, such as ``The metadata quota could not be determined.``"),
+            ("allow", "the quota or the limit does not apply to this request"),
         ],
         help="""
-What happens to a request whose quota or limit could not be looked up in the API that knows it, or whose lock could not
-be had.
+What the filter does with a request if it cannot look up a quota, a limit or a server that a rule needs, or if the
+back end of locks does not respond.
 """,
     ),
     cfg.IntOpt(
@@ -204,7 +219,8 @@ be had.
         default=60,
         min=0,
         help="""
-How long the compute API's answer about a project's quota, and Keystone's about its limits, is used again, in seconds.
+For how many seconds the filter uses a response again: the compute API's about a project's quota, and Keystone's about
+limits.
 """,
     ),
     cfg.IntOpt(
@@ -212,10 +228,10 @@ How long the compute API's answer about a project's quota, and Keystone's about 
         default=10,
         min=0,
         help="""
-The shortest time between two checks whether the config file has changed, in seconds; with 0 it is checked at each image
-action. Only an image action triggers a check. If the new file is bad or missing, one error is logged and the previous
-configuration stays. A file that was written less than a second ago is left for the next check, since it may be half
-written.
+The shortest time between two checks whether the config file has changed, in seconds. Only an image action triggers a
+check; with 0 each image action does. If the new file has errors or is missing, the filter logs one error and keeps
+the previous configuration. A file that was written less than a second ago may be half written, so the filter leaves
+it for the next check.
 """,
     ),
     cfg.IntOpt(
@@ -223,49 +239,51 @@ written.
         default=114688,
         min=1,
         help="""
-The longest request body in bytes; over it the response is 413. It must be at least the compute API's own
-``[oslo_middleware] max_request_body_size``, or requests are refused that the compute API would accept.
+The longest request body in bytes; a longer one gets 413. The value must be at least the compute API's own
+``[oslo_middleware] max_request_body_size``. With a smaller value the filter refuses requests that the compute API
+would accept.
 """,
     ),
     cfg.StrOpt(
         "audit_journal",
         sample_default="/var/log/imagefilter/audit.jsonl",
         help="""
-The absolute path of the audit journal: one line of JSON (a CADF event) for the verdict on each image action, written
-and synced before the request is forwarded, and one for the compute API's response. Its directory must exist and be
-writable by the user that the API runs as. Without it the lines go to the logger ``imagefilter.audit`` at level info,
-and are as durable as that log.
+The absolute path of the audit journal. For each image action the filter writes one line of JSON (a CADF event) with
+its verdict, and one with the compute API's response. The verdict is on disk before the filter forwards the request.
+The journal's directory must exist, and the user that the API runs as must be able to write there. Without this option
+the lines go to the logger ``imagefilter.audit`` at level info, and are as durable as that log.
 """,
     ),
     cfg.StrOpt(
         "audit_on_error",
         default="deny",
         choices=[
-            ("deny", "503, The request could not be recorded."),
-            ("allow", "it is forwarded; an error is logged, and the next record says how many are missing"),
+            ("deny", "the client gets 503 ``The request could not be recorded.``"),
+            ("allow", "the filter forwards it and logs an error; the next record says how many records are missing"),
         ],
         help="""
-What happens to an image action whose verdict could not be written to the journal (because the disk is full, say).
+What the filter does with an image action if it cannot write the verdict to the journal, for example because the disk
+is full.
 """,
     ),
     cfg.StrOpt(
         "audit_metadata",
         default="keys",
         choices=[
-            ("keys", "their keys"),
-            ("full", "keys and values; ``imagefilter audit replay`` can then judge them again"),
-            ("none", "their number alone (the message of a refusal still names the key that it is about)"),
+            ("keys", "the keys"),
+            ("full", "the keys and the values; ``imagefilter audit replay`` can then judge the values again"),
+            ("none", "only the number of items (the message of a refusal still names the key that it is about)"),
         ],
         help="""
-What a record contains of the metadata. Texts of more than 255 characters and metadata of more than 16 KiB are
-truncated, and the record says so.
+How much of the metadata a record contains. The filter truncates texts of more than 255 characters and metadata of
+more than 16 KiB, and the record says so.
 """,
     ),
     cfg.URIOpt(
         "www_authenticate_uri",
         help="""
-The public Identity API endpoint, sent to clients without a token in ``WWW-Authenticate``. Only useful where no
-``auth_token`` filter runs before this one.
+The public endpoint of the Identity API. The filter sends it in ``WWW-Authenticate`` to clients without a token. It is
+only useful where no ``auth_token`` filter runs before this one.
 """,
     ),
     *LIMIT_OPTIONS,

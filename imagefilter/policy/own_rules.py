@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from oslo_config import cfg, types
 
 from imagefilter.policy.config import RawOption, convert, select
-from imagefilter.policy.options import MODES, RULE_SECTION
+from imagefilter.policy.options import RULE_SECTION
 from imagefilter.request.action import ACTIONS
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -21,23 +21,31 @@ OWN_RULE_OPTIONS: tuple[cfg.Opt, ...] = (
         "deny",
         sample_default='server.flavor.name.startsWith("gpu.") && !("backup" in caller.roles)',
         help="""
-The expression of the rule, in CEL: a request for which it is true is refused, and one for which it has no result (a
-field is absent, say) is refused as well. See docs/own-rules.md. oslo.config wants ``$$`` for a dollar sign.
+The expression of the rule, in CEL. The filter refuses a request if the expression is true, and also if it has no
+result, for example because a field is absent. See docs/own-rules.md. Write a dollar sign as ``$$``.
 """,
     ),
     cfg.StrOpt(
         "message",
         default="This cloud does not permit it",
         help="""
-What the client is told: 403 ``<message> (NAME)``.
+The message that the client gets: 403 ``<message> (NAME)``.
 """,
     ),
     cfg.StrOpt(
         "mode",
-        choices=MODES,
+        choices=[
+            ("enforce", "the filter refuses the request"),
+            (
+                "warn",
+                "the filter forwards the request, adds a ``Warning: 299`` header to the response, and logs"
+                " ``would_deny``",
+            ),
+            ("off", "the filter skips the rule"),
+        ],
         help="""
-The mode of the rule. A project's ``rule_modes`` wins over it, and so does a ``mode`` of ``off``; without it, the rule
-has the project's ``mode``.
+The mode of the rule. Without it the rule has the project's ``mode``. The project's ``rule_modes`` wins over it, and
+so does ``mode = off`` of the project.
 """,
     ),
     cfg.ListOpt(
@@ -45,14 +53,14 @@ has the project's ``mode``.
         default=list(ACTIONS),
         item_type=types.String(choices=ACTIONS),
         help="""
-The actions that the rule is about. Those that ``[imagefilter] actions`` does not list are not judged.
+The actions that the rule applies to. The filter judges only those of them that ``[imagefilter] actions`` lists.
 """,
     ),
     cfg.ListOpt(
         "projects",
         default=[],
         help="""
-The ids of the projects that the rule is about; without any, it is about all.
+The ids of the projects that the rule applies to. Without any it applies to all projects.
 """,
     ),
 )

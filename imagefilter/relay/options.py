@@ -21,8 +21,9 @@ OPTIONS: tuple[cfg.Opt, ...] = (
         default=[],
         sample_default=["/var/log/imagefilter/audit.jsonl"],
         help="""
-The audit journals to follow: absolute paths, separated by commas. They need not exist yet. Files that were rotated away
-are read too: ``<journal>.1``, ``<journal>-20261124``, and ``.gz`` of both. ``--journal`` wins.
+The audit journals to follow: absolute paths, separated by commas. They need not exist yet. The relay also reads
+rotated files: ``<journal>.1``, ``<journal>-20261124``, and ``.gz`` of both. The command's ``--journal`` replaces this
+list.
 """,
     ),
     cfg.StrOpt(
@@ -30,17 +31,22 @@ are read too: ``<journal>.1``, ``<journal>-20261124``, and ``.gz`` of both. ``--
         secret=True,
         sample_default="rabbit://user:password@broker:5672/",
         help="""
-The URL of the message bus, as oslo.messaging reads it. More about the bus (TLS, quorum queues, ...) goes into
+The URL of the message bus, as oslo.messaging reads it. Set more about the bus (TLS, quorum queues, ...) in
 oslo.messaging's own sections of this file, such as ``[oslo_messaging_rabbit]``. There ``amqp_durable_queues`` is true
-unless the file sets it, since a queue that is not durable is gone when its broker is restarted. Consumers must agree.
+unless the file sets it, since a queue that is not durable is lost when its broker restarts. Consumers must use the
+same value.
 
-Without it records are counted for Prometheus and published nowhere; what was counted so far is not published later.
+Without this option the relay counts records for Prometheus and publishes nothing. If you set it later, the relay does
+not publish what it has counted so far.
 """,
     ),
     cfg.StrOpt(
         "driver",
         default="messagingv2",
-        choices=[("messagingv2", "with oslo.messaging's envelope"), ("messaging", "without, for old consumers")],
+        choices=[
+            ("messagingv2", "with oslo.messaging's envelope"),
+            ("messaging", "without the envelope, for old consumers"),
+        ],
         help="""
 The format of the notifications.
 """,
@@ -57,41 +63,43 @@ The topics to publish to. The priority is always ``info``, so that one queue hol
         default=5,
         min=1,
         help="""
-How often to try a record that the bus refuses because of the record itself (it is too large, say) before it goes to the
-dead letters; with ``--once`` also how often to try a bus that can't be reached before the relay gives up. Without
-``--once`` a bus that can't be reached, refuses the credentials or has no room is tried for ever, and records wait in
-the journal.
+How often the relay tries to publish a record that the bus refuses because of the record itself, for example because
+it is too large. Then the record goes to the dead letters.
+
+With ``--once`` this is also how often the relay tries to reach the bus before it gives up. Without ``--once`` the
+relay tries for ever if it can't reach the bus, or if the bus refuses the credentials or has no room. Meanwhile the
+records wait in the journal.
 """,
     ),
     cfg.StrOpt(
         "checkpoint",
         default="/var/lib/imagefilter/relay.json",
         help="""
-The file that keeps what the bus has confirmed. The file beside it with ``.counted`` behind its name keeps what was
-counted. Their directory must exist and be writable.
+The file where the relay stores what the bus has confirmed. The file with ``.counted`` behind this name stores what
+the relay has counted. Their directory must exist, and the relay must be able to write there.
 """,
     ),
     cfg.StrOpt(
         "dead_letters",
         default="/var/lib/imagefilter/dead-letters.jsonl",
         help="""
-The file for records that the bus refuses for ever, as they are in the journal. When the reason is gone,
-``imagefilter relay --once --journal <this file>`` sends them.
+The file for records that the bus refuses for ever; each is stored as it is in the journal. When the reason is gone,
+``imagefilter relay --once --journal <this file>`` publishes them.
 """,
     ),
     cfg.StrOpt(
         "listen_address",
         default="127.0.0.1",
         help="""
-The address that ``/metrics`` and ``/healthcheck`` are served on. There is no password: everybody who can reach the
-address may ask.
+The address where the relay serves ``/metrics`` and ``/healthcheck``. There is no password: everybody who can reach
+the address can read them.
 """,
     ),
     cfg.PortOpt(
         "listen_port",
         default=9784,
         help="""
-The port that ``/metrics`` and ``/healthcheck`` are served on; with 0 they are not served.
+The port where the relay serves ``/metrics`` and ``/healthcheck``. With 0 it does not serve them.
 """,
     ),
     cfg.IntOpt(
@@ -99,7 +107,7 @@ The port that ``/metrics`` and ``/healthcheck`` are served on; with 0 they are n
         default=300,
         min=1,
         help="""
-``/healthcheck`` responds 503 if the oldest record that is not published yet is older than this, in seconds.
+``/healthcheck`` responds 503 if the oldest record that is not yet published is older than this, in seconds.
 """,
     ),
 )

@@ -34,7 +34,7 @@ _TENANT = "the tenant, at any time"
 _REQUEST = "the client, with each request"
 _IDENTITY = "the identity service"
 _NOBODY = "nobody"
-_IMAGE = "whoever owns the image, before Nova 31 (it is asked of the image API); from then on nobody"
+_IMAGE = "before Nova 31: the owner of the image; from Nova 31 on: nobody"
 
 FIELDS: tuple[Field, ...] = (
     Field("action", "string", '"createImage"', _REQUEST, "`createImage`, `createBackup`, or `shelve`"),
@@ -43,7 +43,7 @@ FIELDS: tuple[Field, ...] = (
         "string",
         '"nightly"',
         _REQUEST,
-        "the name of the image to be made, without the white space around it, which Nova strips as well; absent with"
+        "the name of the new image, without the white space around it, which Nova strips as well; absent with"
         " `shelve`",
     ),
     Field(
@@ -51,48 +51,49 @@ FIELDS: tuple[Field, ...] = (
         "map<string,string>",
         '{"cost-centre": "4711"}',
         _REQUEST,
-        "the metadata that the client gives the image; empty if there are none",
+        "the metadata that the client gives the image; empty if there is none",
     ),
-    Field("backup.type", "string", '"daily"', _REQUEST, "the `backup_type`; absent but with `createBackup`"),
-    Field("backup.rotation", "int", "7", _REQUEST, "how many backups are kept; absent but with `createBackup`"),
-    Field("caller.user_id", "string", '"8f0c4d2e"', _IDENTITY, "the caller's id, as `auth_token` says"),
+    Field("backup.type", "string", '"daily"', _REQUEST, "the `backup_type`; only with `createBackup`"),
+    Field("backup.rotation", "int", "7", _REQUEST, "how many backups Nova keeps; only with `createBackup`"),
+    Field("caller.user_id", "string", '"8f0c4d2e"', _IDENTITY, "the caller's id, from `auth_token`"),
     Field("caller.project_id", "string", '"6f70656e"', _IDENTITY, "the project that the caller's token is for"),
     Field("caller.user_domain_id", "string", '"default"', _IDENTITY, "the domain of the caller"),
     Field("caller.roles", "list<string>", '["member", "reader"]', _IDENTITY, "the caller's roles, in lower case"),
-    Field("server.id", "string", '"11111111-2222-4333-8444-555555555555"', _NOBODY, "as Nova writes it"),
+    Field("server.id", "string", '"11111111-2222-4333-8444-555555555555"', _NOBODY, "the id, as Nova writes it"),
     Field("server.name", "string", '"web-1"', _TENANT, ""),
-    Field("server.status", "string", '"ACTIVE"', _TENANT, "as the compute API has it: `ACTIVE`, `SHUTOFF`, ..."),
+    Field("server.status", "string", '"ACTIVE"', _TENANT, "as in the compute API: `ACTIVE`, `SHUTOFF`, ..."),
     Field("server.created", "timestamp", 'timestamp("2026-11-02T08:00:00Z")', _NOBODY, ""),
-    Field("server.locked", "bool", "false", _TENANT, "whether somebody locked it"),
+    Field("server.locked", "bool", "false", _TENANT, "whether somebody locked the server"),
     Field("server.tags", "list<string>", '["batch"]', _TENANT, ""),
     Field("server.metadata", "map<string,string>", '{"owner": "alice"}', _TENANT, ""),
-    Field("server.availability_zone", "string", '"az1"', "the operator; the tenant by a migration or unshelve", ""),
+    Field("server.availability_zone", "string", '"az1"', "the operator; the tenant, by a migration or unshelve", ""),
     Field("server.flavor.name", "string", '"gpu.large"', "the tenant, by a resize", ""),
     Field("server.flavor.vcpus", "int", "8", "the tenant, by a resize", ""),
     Field("server.flavor.ram", "int", "16384", "the tenant, by a resize", "in MiB"),
-    Field("server.flavor.disk", "int", "80", "the tenant, by a resize", "the root disk in GiB; 0: as the image has it"),
+    Field("server.flavor.disk", "int", "80", "the tenant, by a resize",
+          "the root disk in GiB; 0 means the size of the image"),
     Field(
         "server.flavor.extra_specs",
         "map<string,string>",
         '{"hw:cpu_policy": "dedicated"}',
         "the tenant, by a resize",
-        "absent where the policy of the compute API hides them from the caller",
+        "absent if the compute API's policy hides them from the caller",
     ),
     Field("server.image.id", "string", '"70a599e0-31e7-49b7-b260-868f441e862b"', "the tenant, by a rebuild",
-          "of the image that the server was booted from; absent if it was booted from a volume"),
-    Field("server.image.name", "string", '"windows-2022"', "whoever owns the image",
-          "asked of the image API, by a second request; absent if the image is gone"),
+          "the image that the server was booted from; absent if it was booted from a volume"),
+    Field("server.image.name", "string", '"windows-2022"', "the owner of the image",
+          "the name of that image, from a second request; absent if the image is gone"),
     Field("server.image.properties", "map<string,string>", '{"os_distro": "windows"}', _IMAGE,
-          "from microversion 2.98 on (Nova 31) those that Nova itself knows, as they were at the boot; before, all of"
-          " them as they are now, by a second request; absent if the image is gone"),
+          "from Nova 31 on (microversion 2.98): the properties that Nova itself knows, as they were at boot; before:"
+          " all properties as they are now, from a second request; absent if the image is gone"),
     Field("server.volume_backed", "bool", "true", "the tenant, by a new server",
-          "whether its root device is a volume; absent where only an administrator could tell"),
+          "whether the server's root device is a volume; absent if only an administrator could tell"),
     Field("server.volumes", "list<string>", '["45605e0f-7a91-4a07-b5d3-2b6b1a1d4b6e"]', _TENANT,
-          "the ids of the volumes that are attached"),
-    Field("usage.server", "int", "2", _TENANT, "how many images of the server the caller's project owns"),
+          "the ids of the attached volumes"),
+    Field("usage.server", "int", "2", _TENANT, "how many images of this server the caller's project owns"),
     Field("usage.project", "int", "9", _TENANT, "how many images of servers the caller's project owns"),
-    Field("usage.in_progress", "int", "1", _TENANT, "how many of them are unfinished"),
-    Field("now", "timestamp", 'timestamp("2026-11-27T12:00:00Z")', _NOBODY, "the time, in UTC"),
+    Field("usage.in_progress", "int", "1", _TENANT, "how many of these images are unfinished"),
+    Field("now", "timestamp", 'timestamp("2026-11-27T12:00:00Z")', _NOBODY, "the time of the request, in UTC"),
 )  # fmt: skip
 
 

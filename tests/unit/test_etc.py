@@ -109,7 +109,7 @@ def test_the_readmes_example_loads(tmp_path: Path) -> None:
 
 
 def test_the_pages_example_loads(tmp_path: Path) -> None:
-    policy = load_example(tmp_path, CONFIGURATION, "What counts, from weak to strong")
+    policy = load_example(tmp_path, CONFIGURATION, "An option can be set in several places")
     assert policy.settings.quota_from_compute
     quotas = [(settings.quota_from_compute, settings.metadata_items) for settings in policy.projects.values()]
     assert sorted(quotas) == [(False, 10), (True, 128)]

@@ -53,5 +53,5 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
 def test_the_page_has_each_reason_in_the_order_of_the_code() -> None:
     texts = [reason.text for reason in (*OWN_REASONS, *OTHER_REASONS) if Kind.EXPIRED in reason.kinds]
     texts.remove("it has not expired")
-    table = PAGE.partition("| it is kept if | for |\n|---|---|\n")[2].partition("\n\n")[0]
+    table = PAGE.partition("| it is kept if | to protect |\n|---|---|\n")[2].partition("\n\n")[0]
     assert [row.split("|")[1].strip() for row in table.splitlines()] == texts
