@@ -38,7 +38,7 @@ limit, and an exception becomes Nova's 500. Options are keys of the paste sectio
 * ``coordination_url``, ``lock_wait`` (``2``), ``lock_lease`` (``300``): the locks that keep limits exact;
 * ``image_api_url``, ``api_interface`` (``internal``), ``api_region``, ``api_ca_file``, ``api_timeout`` (``10``): where
   images are counted;
-* ``exempt_roles`` (*p*): roles that are not bound by the switch, the quota and the operator's rules;
+* ``exempt_roles`` (*p*): roles that the switch, the quota, the operator's rules and the limits do not bind;
 * ``lookup_on_error`` (``deny``): what happens to a request whose quota could not be looked up;
 * ``lookup_ttl`` (``60``): seconds that a quota is remembered;
 * ``reload_interval`` (``10``): seconds between checks of the config file;
