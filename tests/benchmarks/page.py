@@ -21,7 +21,7 @@ rounds are compared, because anything else that runs on the machine can only add
 quote; the absolute ones belong to this machine.
 """
 PACKAGES = (
-    "imagefilter",
+    "nova-imagefilter",
     "nova",
     "keystonemiddleware",
     "oslo.middleware",
