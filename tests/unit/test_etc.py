@@ -103,7 +103,7 @@ def load_example(folder: Path, page: str, end: str) -> Policy:
 
 
 def test_the_readmes_example_loads(tmp_path: Path) -> None:
-    policy = load_example(tmp_path, README, "And what no other cloud wants")
+    policy = load_example(tmp_path, README, "A rule of your own is one expression")
     assert policy.settings.metadata_required == ("owner-team",)
     assert [settings.snapshots_enabled for settings in policy.projects.values()] == [False]
 
