@@ -123,7 +123,7 @@ def test_finds_server_errors(source: str, lines: list[str]) -> None:
 
 def test_every_line_of_the_page_is_still_in_the_code() -> None:
     """All but the rows on starts, and on what others respond."""
-    sections = PAGE.partition("## What the log says")[2].partition("## What stops a start")[0]
+    sections = PAGE.partition("## What the log says")[2].partition("## What prevents a start")[0]
     on_page = set(re.findall(r"^\| `([^`]+)` \|", sections, re.MULTILINE))
     made_elsewhere = {line for lines in MADE_ELSEWHERE.values() for line in lines}
     assert on_page == {*LOG_LINES, *made_elsewhere}
