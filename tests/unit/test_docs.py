@@ -17,7 +17,7 @@ SECURITY = (DOCS / "security.md").read_text()
 PROOFS = sorted(set(re.findall(r"`([a-z_/]+\.py)::(\w+)`", SECURITY)))
 
 # First cells of tables whose rows need no proof, and of the heads of the others.
-WITHOUT_PROOF = ("| door", "| mistake", "| wants", "| seeded", "| what it tries")
+WITHOUT_PROOF = ("| attack", "| mistake", "| wants", "| seeded", "| what it tries")
 
 
 @pytest.mark.parametrize(("file", "test"), PROOFS)
@@ -25,7 +25,7 @@ def test_the_proof_exists(file: str, test: str) -> None:
     assert f"\ndef {test}(" in (ROOT / "tests" / file).read_text()
 
 
-def test_every_door_has_its_proof() -> None:
+def test_every_attack_has_its_proof() -> None:
     rows = [row for row in SECURITY.splitlines() if row.startswith("| ") and not row.startswith(WITHOUT_PROOF)]
     assert len(rows) >= 40
     assert [row for row in rows if "::" not in row] == []
