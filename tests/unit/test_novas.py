@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from importlib import metadata
+
+import pytest
+from packaging.specifiers import SpecifierSet
 
 from tests.paths import DOCS, ROOT
 
@@ -35,3 +39,15 @@ def test_ci_runs_only_releases_of_the_list() -> None:
     releases = re.findall(r"test-nova NOVA=(\S+)", (ROOT / ".ci" / "run").read_text())
     assert releases
     assert set(releases) <= set(RELEASES)
+
+
+def test_each_pinned_package_installs_on_the_oldest_python_of_the_readme() -> None:
+    """Debian 12 has Python 3.11.2: a package that needs 3.11.5 kept ``make demo`` from starting there."""
+    pytest.importorskip("nova", reason="only where all pinned packages are installed")
+    assert "Python 3.11 or newer" in (ROOT / "README.md").read_text()
+    too_new = []
+    for distribution in metadata.distributions():
+        needed = SpecifierSet(distribution.metadata["Requires-Python"] or "")
+        if not needed.contains("3.11.0"):
+            too_new.append(f"{distribution.name}: {needed}")
+    assert too_new == []
