@@ -17,7 +17,7 @@ from imagefilter.policy.config import ConfigError, RawOption, convert, names_of,
 from imagefilter.policy.files import ConfigFiles, find_files, is_misspelt
 from imagefilter.policy.loaded import Loaded, compute_digest
 from imagefilter.policy.options import GROUP, OPTIONS, PROJECT_OPTIONS, PROJECT_SECTION, SECRETS
-from imagefilter.policy.own_rules import OwnRuleOptions, is_rule_section, read_own_rules
+from imagefilter.policy.own_rules import OWN_RULE_OPTIONS, OwnRuleOptions, is_rule_section, read_own_rules
 from imagefilter.policy.settings import RuleFacts, Settings, build_settings
 
 _OPTION_NAMES = names_of(OPTIONS)
@@ -86,7 +86,7 @@ def load(paste: Mapping[str, str], location: str, build_rules: BuildRules) -> Po
     raw_options = files.options(_is_filter_section, errors) + read_paste(paste, location)
     if not any(_is_own_section(section) for _, section in files.sections()):
         errors += _misplaced(files.options(_is_default_section, errors))
-    select(files.options(is_misspelt, errors), OPTIONS, errors)  # only for the errors in it
+    select(files.options(is_misspelt, errors), (*OPTIONS, *OWN_RULE_OPTIONS), errors)  # only for the errors in it
     origins = _by_project(raw_options, errors)
     own_rules = read_own_rules(files.options(is_rule_section, errors), errors)
     rules = build_rules(own_rules, errors)

@@ -125,6 +125,14 @@ def test_an_error_names_section_option_and_reason(tmp_path: Path, text: str, rea
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["rule:r", "imagefilter:rules:r"])
+def test_a_misspelt_section_of_a_rule_is_one_error(tmp_path: Path, name: str) -> None:
+    """Its options are a rule's, and none of them is unknown."""
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, f"[{name}]\ndeny = true\nmessage = No\nactions = shelve\n")
+    assert len(error.value.errors) == 1
+
+
 def test_all_errors_come_in_one_message(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         load(tmp_path, section("a", deny="x") + section("b", deny="y") + "[imagefilter]\nmetadata_items = z\n")
