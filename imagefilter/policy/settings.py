@@ -17,7 +17,9 @@ from imagefilter.request.action import ACTIONS
 
 # Metadata keys that no metadata_set may name: fields of the image, and what images are counted and deleted by.
 _MARKS = ("imagefilter_*", "block_device_mapping", *find_marks("createBackup"))
-_NOT_TO_SET = (*IMAGE_FIELDS, "name", "visibility", *_MARKS)
+# Glance's etc/schema-image.json: ids of images. Glance refuses any other text, so each image action would fail.
+_IMAGE_IDS = ("kernel_id", "ramdisk_id")
+_NOT_TO_SET = (*IMAGE_FIELDS, "name", "visibility", *_IMAGE_IDS, *_MARKS)
 
 _DEFAULTS = {option.name: option.default for option in OPTIONS}
 
