@@ -1,14 +1,14 @@
 """Recorded requests, rebuilt to be judged again.
 
-A record does not hold all of a request: its texts are truncated, and ``audit_metadata`` leaves out metadata. What a
-rule reads (:class:`imagefilter.rules.rule.Part`) tells whether it can be judged again.
+A record does not hold all of a request: its texts are truncated, and ``audit_metadata`` leaves out metadata.
+:mod:`imagefilter.cli._not_recorded` finds the rules that can't be judged again.
 """
 
 from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from imagefilter.policy.context import RequestContext, build_context
@@ -18,8 +18,6 @@ from imagefilter.policy.settings import Settings
 from imagefilter.request.action import ACTIONS, NAMED_ACTIONS, ImageAction, recognise
 from imagefilter.request.identity import Identity
 from imagefilter.rules.case import Quota, ServerFacts, Usage
-from imagefilter.rules.own import OwnRule
-from imagefilter.rules.rule import Part
 
 #: What is needed of a request, as columns of imagefilter.journal.history.
 COLUMNS = (
@@ -70,22 +68,6 @@ _EXAMPLES: Mapping[str, Any] = {
     "an object": {},
 }
 
-# What is incomplete if a field of the record was truncated.
-_TRUNCATED_PARTS: Mapping[str, tuple[Part, ...]] = {
-    "path": (Part.PATH,),
-    "image_name": (Part.NAME,),  # its length was recorded
-    "metadata_key": (Part.METADATA_KEYS,),
-    "metadata_value": (Part.METADATA_VALUES,),
-    "metadata": (Part.METADATA_KEYS, Part.METADATA_VALUES),
-}
-_ROLES = frozenset(("role", "roles"))
-
-# What of a record is needed for a field of own rules.
-_DOCUMENT_PARTS: Mapping[str, tuple[Part, ...]] = {
-    "image.name": (Part.NAME,),
-    "image.metadata": (Part.METADATA_KEYS, Part.METADATA_VALUES),
-}
-
 
 def rebuild(row: Row, policy: Policy) -> RequestContext | None:
     """Return a recorded request beside a policy; None if the policy does not judge its action."""
@@ -93,33 +75,6 @@ def rebuild(row: Row, policy: Policy) -> RequestContext | None:
     if action is None or (action.name is not None and action.name not in policy.actions):
         return None
     return build_context(action, _rebuild_identity(row), policy)
-
-
-def find_unknown_rules(row: Row, context: RequestContext) -> frozenset[str]:
-    """Return the rules that can't be judged again: what they read was truncated, or not recorded.
-
-    :param context: the request beside the policy that judges now.
-    """
-    settings = context.settings
-    missing = set(_find_missing_parts(row))
-    roles_are_missing = not _ROLES.isdisjoint(_truncated_lengths(row))  # they decide who is exempt
-    unknown = []
-    for rule in context.policy.rules:
-        if rule.own:
-            is_known = not roles_are_missing and (context.is_exempt or _is_document_known(rule.own, row, missing))
-            is_asked = settings.modes[rule.name] != "off" and rule.own.applies_to(row["action"], context.project_id)
-            if is_asked and not is_known:
-                unknown.append(rule.name)
-            continue
-        if rule.reads_image and row["action"] not in NAMED_ACTIONS:
-            continue
-        if rule.reads is Part.USAGE and _is_usage_unknown(rule.name, row, find_limits(row, settings)):
-            unknown.append(rule.name)
-        if rule.reads is Part.IMAGE_QUOTA and settings.image_quota_check and row["image_quota"] is None:
-            unknown.append(rule.name)
-        if rule.reads in missing or (roles_are_missing and not rule.always_enforced):
-            unknown.append(rule.name)
-    return frozenset(unknown)
 
 
 def read_facts(row: Row) -> ServerFacts:
@@ -138,23 +93,6 @@ def read_facts(row: Row) -> ServerFacts:
 def read_time(row: Row) -> datetime.datetime:
     """Return when a request was judged."""
     return datetime.datetime.fromisoformat(row["time"])
-
-
-def _is_document_known(rule: OwnRule, row: Row, missing: set[Part]) -> bool:
-    """Return whether the record holds all that an own rule reads."""
-    known = {fact["field"] for fact in row["facts"] or ()}
-    usage = read_usage(row)._asdict()
-    if "backup.type" in rule.expression.fields and "backup_type" in _truncated_lengths(row):
-        return False
-    for field in rule.expression.fields:
-        group, _, name = field.partition(".")
-        if group == "server" and field not in known:
-            return False
-        if group == "usage" and usage[name] is None:
-            return False
-        if not missing.isdisjoint(_DOCUMENT_PARTS.get(field, ())):
-            return False
-    return True
 
 
 def read_usage(row: Row) -> Usage:
@@ -186,28 +124,6 @@ def find_limits(row: Row, settings: Settings) -> Limits | None:
     )
 
 
-def _is_usage_unknown(rule: str, row: Row, limits: Limits | None) -> bool:
-    """Return whether nobody can say what a limit means for a recorded request.
-
-    :param limits: that apply; None: nobody knows.
-    """
-    if rule in ("one-at-a-time", "limit-busy"):  # it was busy at that moment
-        return bool(row["rule"] == rule)
-    if limits is None:
-        return True
-    usage = read_usage(row)
-    counts = {
-        "server-limit": (limits.per_server, usage.server),
-        "project-limit": (limits.per_project, usage.project),
-        "progress-limit": (limits.in_progress, usage.in_progress),
-    }
-    limit, count = counts[rule]
-    if limit < 0:
-        return False
-    # At the limit, a backup's own rotation may make room.
-    return count is None or (row["action"] == "createBackup" and count == limit)
-
-
 def _rebuild_action(row: Row) -> ImageAction | None:
     """Recognise the action in a request like the recorded one."""
     environ = {"REQUEST_METHOD": row["method"], "PATH_INFO": row["path"], "CONTENT_TYPE": row["media_type"]}
@@ -226,7 +142,7 @@ def _rebuild_entity(row: Row) -> dict[str, Any] | None:
     if row["image_name_type"]:
         entity["name"] = _EXAMPLES[row["image_name_type"]]
     elif row["image_name"] is not None:
-        length = _truncated_lengths(row).get("image_name", 0)
+        length = truncated_lengths(row).get("image_name", 0)
         entity["name"] = row["image_name"].ljust(length, "?")
     return entity
 
@@ -264,15 +180,6 @@ def _rebuild_identity(row: Row) -> Identity:
     )
 
 
-def _find_missing_parts(row: Row) -> Iterator[Part]:
-    for field in _truncated_lengths(row):
-        yield from _TRUNCATED_PARTS.get(field, ())
-    if row["metadata_count"] and row["metadata"] is None:
-        yield Part.METADATA_VALUES
-        if row["metadata_keys"] is None:
-            yield Part.METADATA_KEYS
-
-
-def _truncated_lengths(row: Row) -> dict[str, int]:
+def truncated_lengths(row: Row) -> dict[str, int]:
     """Return the truncated fields of a record, and how long they were."""
     return {item["field"]: item["length"] for item in row["truncated"] or ()}

@@ -18,12 +18,12 @@ from imagefilter.cli._options import (
     add_quota,
     load_config,
 )
+from imagefilter.cli._not_recorded import find_unknown_rules
 from imagefilter.cli._output import printable_rows
 from imagefilter.cli._recorded import (
     COLUMNS,
     Row,
     find_limits,
-    find_unknown_rules,
     read_facts,
     read_image_quota,
     read_time,
