@@ -10,6 +10,7 @@ from typing import Any
 from imagefilter.cli import _journals
 from imagefilter.cli._base import StatusLister
 from imagefilter.cli._filters import add_filters
+from imagefilter.cli._not_recorded import find_unknown_rules
 from imagefilter.cli._options import (
     DEFAULT_CONFIG,
     FixedLookups,
@@ -18,7 +19,6 @@ from imagefilter.cli._options import (
     add_quota,
     load_config,
 )
-from imagefilter.cli._not_recorded import find_unknown_rules
 from imagefilter.cli._output import printable_rows
 from imagefilter.cli._recorded import (
     COLUMNS,
