@@ -6,6 +6,8 @@ ARGS ?=
 N ?= 10000
 SECONDS ?= 60
 ROUNDS ?= 200
+# One more than there are cores: many tests wait for a server.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # The newest patch of each release that declares a Python the filter runs on; docs/maintainers/novas.md says what passes.
 NOVAS = 34.0.0 33.0.2 32.2.1 31.3.1 30.3.0 29.4.0 28.3.1 27.5.1 26.3.0 25.3.0
 NOVA ?= $(firstword $(NOVAS))
@@ -60,7 +62,7 @@ unit: .venv-unit/ready
 
 test: .venv/ready
 	@PYTHON=$(BIN)/python sh tests/every_python.sh
-	$(BIN)/python -m pytest -n auto --maxschedchunk 100
+	$(BIN)/python -m pytest -n $(WORKERS) --maxschedchunk 100
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/limits
 
 # As root, with the network: minutes.

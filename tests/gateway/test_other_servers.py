@@ -122,7 +122,7 @@ def test_uwsgi(paste_file: Path, virtualenv: Path) -> None:
 @pytest.mark.skipif(not Path("/usr/lib/apache2/modules/mod_wsgi.so").exists(), reason="missing: apache2 with mod_wsgi")
 def test_mod_wsgi(paste_file: Path, virtualenv: Path) -> None:
     port = find_free_port()
-    script, directives = block("**mod_wsgi**;").split("# in the virtual host")
+    script, directives = block("**mod_wsgi**").split("# in the virtual host")
     gateway = paste_file.with_name("gateway.wsgi")
     gateway.write_text(script.replace("/etc/imagefilter/gateway.ini", str(paste_file)))
     lines = directives.replace("/etc/imagefilter", str(paste_file.parent)).replace("/opt/imagefilter", str(virtualenv))
