@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from tests.debian.root import Root, prepare
 from tests.paths import DOCS, ROOT
+from tests.records import parse_requests
 
 pytestmark = pytest.mark.slow
 
@@ -102,7 +102,7 @@ def test_it_judges_in_debians_own_nova_api(debian: Root) -> None:
     assert "error" not in re.findall(r"^\w+$", printed, re.MULTILINE)
     assert printed.count('"createImage entity requires name attribute", "code": 400}} 400') == 2
     assert printed.count("Instance 11111111-1111-4111-8111-111111111111 could not be found.") >= 2
-    records = [json.loads(line) for line in printed.splitlines() if line.startswith('{"typeURI"')]
+    records = parse_requests(line for line in printed.splitlines() if line.startswith('{"typeURI"'))
     contents = [record["attachments"][0]["content"] for record in records]
     assert [content.get("verdict", content.get("status")) for content in contents] == ["deny", "allow", 404] * 2
 

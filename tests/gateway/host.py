@@ -12,6 +12,7 @@ import hashlib
 import os
 import platform
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -241,13 +242,18 @@ def _download_wheels(folder: Path) -> subprocess.CompletedProcess[str]:
 
 def _read_requirements() -> list[str]:
     """Return what ``pip install '.[gateway,relay,tools]'`` installs, and what it builds with."""
+    [build] = re.findall(r"^requires = \[(.+)\]$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg")
     extras = parser["options.extras_require"]
     lines = parser["options"]["install_requires"].splitlines()
     for extra in ("gateway", "relay", "tools"):
         lines += extras[extra].splitlines()
-    return ["setuptools>=61", "wheel", *sorted({line for line in lines if line and not line.startswith("#")})]
+    return [
+        "wheel",
+        *re.findall(r'"(.+?)"', build),
+        *sorted({line for line in lines if line and not line.startswith("#")}),
+    ]
 
 
 # --- the way to the servers of the tests
