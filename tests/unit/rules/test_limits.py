@@ -95,6 +95,19 @@ def test_each_limit(usage: Usage | None, verdict: tuple[str, str, int | None]) -
 
 
 @pytest.mark.parametrize(
+    ("counts", "message", "limit", "usage"),
+    [
+        (Usage(2, 4, 2), "Server snapshot limit exceeded (limit 2, in use 2)", 2, 2),
+        (Usage(1, 6, 2), "Project snapshot limit exceeded (limit 5, in use 6)", 5, 6),
+        (Usage(1, 4, 3), "Too many snapshots in progress (limit 3, in progress 3)", 3, 3),
+    ],
+)
+def test_a_refusal_names_the_limit_and_the_usage(counts: Usage, message: str, limit: int, usage: int) -> None:
+    found = judge(build(image(), **LIMITS), FakeLookups(counts))
+    assert (found.message, found.limit, found.usage) == (message, limit, usage)
+
+
+@pytest.mark.parametrize(
     ("lock", "rule", "status"),
     [
         (LockState.PROJECT_BUSY, "limit-busy", 429),
@@ -157,6 +170,45 @@ def test_a_backup_at_the_limit(usage: Usage, rotated_out: int | None, metadata: 
 def test_an_image_at_the_limit_has_no_rotation() -> None:
     context = build(image(), snapshots_per_server="2")
     assert judge(context, FakeLookups(Usage(2), rotated_out=1)).decision == "deny"
+
+
+# --- the rotation of backups
+
+ROTATION = {"backup_rotation_min": "2", "backup_rotation_max": "7"}
+
+
+@pytest.mark.parametrize("rotation", [2, "2", 7, "7", "007"])
+def test_a_rotation_within_its_bounds(rotation: Any) -> None:
+    assert judge(build(backup(rotation=rotation), **ROTATION), FakeLookups()).decision == "allow"
+
+
+@pytest.mark.parametrize(
+    ("rotation", "message", "limit", "usage"),
+    [
+        (8, "Backup rotation too large (maximum 7, requested 8)", 7, 8),
+        ("8", "Backup rotation too large (maximum 7, requested 8)", 7, 8),
+        (10**100, f"Backup rotation too large (maximum 7, requested 1{'0' * 76}...)", 7, 2**63 - 1),
+        (1, "Backup rotation too small (minimum 2, requested 1)", 2, 1),
+        (0, "Backup rotation too small (minimum 2, requested 0)", 2, 0),
+    ],
+)
+def test_a_rotation_out_of_its_bounds(rotation: Any, message: str, limit: int, usage: int) -> None:
+    """A record can hold no larger number than 2**63 - 1."""
+    found = judge(build(backup(rotation=rotation), **ROTATION), FakeLookups())
+    assert (found.decision, found.rule, found.status) == ("deny", "backup-rotation", 403)
+    assert (found.message, found.limit, found.usage) == (message, limit, usage)
+
+
+@pytest.mark.parametrize(("rotation", "decision"), [(0, "allow"), (1, "deny")])
+def test_a_largest_rotation_of_0_is_a_limit(rotation: int, decision: str) -> None:
+    context = build(backup(rotation=rotation), backup_rotation_min="0", backup_rotation_max="0")
+    assert judge(context, FakeLookups()).decision == decision
+
+
+@pytest.mark.parametrize("document", [image(rotation=8), backup(rotation="x"), backup(rotation=None)])
+def test_a_rotation_that_nova_does_not_read(document: Any) -> None:
+    """Nova itself refuses a createBackup without a number, and reads none of a createImage."""
+    assert judge(build(document, **ROTATION), FakeLookups()).decision == "allow"
 
 
 # --- who is bound
