@@ -14,6 +14,7 @@ from imagefilter.request.action import ACTIONS, recognise
 from imagefilter.request.identity import Identity
 from imagefilter.rules.case import LockState, LookupFailed, Quota, Usage
 from imagefilter.rules.engine import judge
+from imagefilter.rules.limits import describe_usage
 from imagefilter.rules.table import load_policy
 from tests.cases import PROJECT, SERVER, backup, image
 from tests.wsgi import build_environ
@@ -137,6 +138,12 @@ def test_lookup_on_error_allows_what_nobody_knows() -> None:
     assert judge(context, FakeLookups(None, None)).decision == "allow"
 
 
+@pytest.mark.parametrize("on_error", ["deny", "allow"])
+def test_what_could_not_be_checked_is_logged(on_error: str, caplog: pytest.LogCaptureFixture) -> None:
+    judge(build(image(), lookup_on_error=on_error, snapshots_per_server="2"), FakeLookups(None))
+    assert caplog.messages == [f"the snapshot limit could not be checked: down; lookup_on_error is {on_error}"]
+
+
 def test_cheap_rules_come_first() -> None:
     lookups = FakeLookups(Usage(0, 0, 0))
     assert judge(build(image(""), **LIMITS), lookups).rule == "name-required"
@@ -170,6 +177,21 @@ def test_a_backup_at_the_limit(usage: Usage, rotated_out: int | None, metadata: 
 def test_an_image_at_the_limit_has_no_rotation() -> None:
     context = build(image(), snapshots_per_server="2")
     assert judge(context, FakeLookups(Usage(2), rotated_out=1)).decision == "deny"
+
+
+@pytest.mark.parametrize(
+    ("options", "usage", "more", "expected"),
+    [
+        ({}, Usage(1, 2, 3), 0, ""),
+        (LIMITS, Usage(), 1, ""),
+        (LIMITS, Usage(1, 2, 3), 1, "server=2/2, project=3/5, in_progress=4/3"),
+        (LIMITS, Usage(1), 0, "server=1/2"),
+        ({"snapshots_per_project": "0"}, Usage(1, 0, 0), 0, "project=0/0"),
+        ({"snapshots_per_server": "2"}, Usage(0, 2, 3), 0, "server=0/2"),
+    ],
+)
+def test_the_usage_that_a_client_is_told(options: dict[str, str], usage: Usage, more: int, expected: str) -> None:
+    assert describe_usage(build(image(), **options).settings.limits, usage, more) == expected
 
 
 # --- the rotation of backups
