@@ -218,6 +218,13 @@ def test_the_environment_is_no_proxy(serve: Any, monkeypatch: pytest.MonkeyPatch
     assert serve(lambda query: page([image(1)])).list()
 
 
+def test_certificates_are_verified_by_the_file_of_the_option() -> None:
+    options = OPTIONS._replace(ca_file="/nonexistent/ca.pem")
+    with pytest.raises(LookupFailed) as raised:
+        list_images("https://127.0.0.1:1", "a token", ImageQuery(PROJECT, None), options, 5.0)
+    assert "/nonexistent/ca.pem" in str(raised.value.__cause__)
+
+
 def backup(created_at: str, **fields: Any) -> Image:
     made = Image(created_at, SERVER, True, False, False, created_at, SERVER, "backup", "daily")
     return made._replace(**fields)
