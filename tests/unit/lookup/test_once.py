@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from imagefilter.lookup.once import Once
@@ -9,22 +11,24 @@ from imagefilter.rules.case import LookupFailed, ServerNotFound
 
 
 class Question:
-    """A question; it raises what a test says, or has None as its answer."""
+    """A question; a test says its answer, or what it raises."""
 
-    def __init__(self, failure: Exception | None = None) -> None:
+    def __init__(self, answer: Any = None, failure: Exception | None = None) -> None:
         self.count = 0
-        self._failure = failure
+        self._answer, self._failure = answer, failure
 
-    def __call__(self) -> None:
+    def __call__(self) -> Any:
         self.count += 1
         if self._failure:
             raise self._failure
+        return self._answer
 
 
-def test_an_answer_is_remembered_also_if_it_is_none() -> None:
-    once, question, other = Once(), Question(), Question()
+@pytest.mark.parametrize("answer", [None, 0, "yes"])
+def test_an_answer_is_remembered(answer: Any) -> None:
+    once, question, other = Once(), Question(answer), Question()
     assert once.was_asked(question) is False
-    assert [once.get(question) for _ in range(2)] == [None, None]  # type: ignore[func-returns-value]
+    assert [once.get(question) for _ in range(2)] == [answer, answer]
     assert once.was_asked(question) is True
     assert once.was_asked(other) is False
     assert question.count == 1
@@ -32,7 +36,7 @@ def test_an_answer_is_remembered_also_if_it_is_none() -> None:
 
 @pytest.mark.parametrize("failure", [LookupFailed("down"), ServerNotFound()])
 def test_a_failure_is_remembered(failure: Exception) -> None:
-    once, question = Once(), Question(failure)
+    once, question = Once(), Question(failure=failure)
     for _ in range(2):
         with pytest.raises(type(failure)) as raised:
             once.get(question)

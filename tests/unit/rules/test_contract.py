@@ -12,8 +12,13 @@ import pytest
 import webtest
 from paste.deploy import loadapp
 
-from tests.cases import CASES, PROJECT, SERVER, Case, image
+from imagefilter.request.action import Target
+from imagefilter.rules.case import LookupFailed
+from imagefilter.rules.contract import describe_missing_server
+from imagefilter.rules.engine import Decision, Verdict, judge
+from tests.cases import CASES, PROJECT, SERVER, Case, image, items
 from tests.unit.fakes import Guarded, get_fault
+from tests.unit.rules.test_limits import FakeLookups, build
 
 INI = """
 [pipeline:main]
@@ -84,3 +89,54 @@ def test_accepts_uuids_as_nova_does(server: str) -> None:
 def test_refuses_servers_that_are_not_uuids(server: str) -> None:
     response = Guarded().post(image(), f"/v2.1/servers/{server}/action")
     assert get_fault(response) == (404, f"Instance {server} could not be found.")
+
+
+class Quotas(FakeLookups):
+    """A compute API that has a quota of metadata items, or does not tell it."""
+
+    def __init__(self, items: int | None) -> None:
+        super().__init__()
+        self._items = items
+
+    def metadata_items(self) -> int:
+        if self._items is None:
+            raise LookupFailed("down")
+        return self._items
+
+
+@pytest.mark.parametrize(
+    ("options", "quota"),
+    [({"metadata_items": "2"}, None), ({"metadata_items": "9", "metadata_items_source": "compute"}, 2)],
+)
+def test_a_refusal_names_the_quota_and_the_number_of_items(options: dict[str, str], quota: int | None) -> None:
+    found = judge(build(image(metadata=items(3)), **options), Quotas(quota))
+    assert (found.rule, found.status) == ("metadata-quota", 403)
+    assert (found.message, found.limit, found.usage) == ("Image metadata limit exceeded", 2, 3)
+    assert judge(build(image(metadata=items(2)), **options), Quotas(quota)).decision == "allow"
+
+
+@pytest.mark.parametrize(
+    ("on_error", "verdict"),
+    [
+        ("deny", Verdict(Decision.DENY, "metadata-quota", 503, "The metadata quota could not be determined.")),
+        ("allow", Verdict(Decision.ALLOW)),
+    ],
+)
+def test_a_quota_that_is_not_known(on_error: str, verdict: Verdict, caplog: pytest.LogCaptureFixture) -> None:
+    context = build(image(metadata=items(3)), metadata_items_source="compute", lookup_on_error=on_error)
+    assert judge(context, Quotas(None))[:4] == verdict[:4]
+    assert caplog.messages == [f"the metadata quota could not be determined: down; lookup_on_error is {on_error}"]
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        (None, ""),
+        (Target("web-1", None, True), "web-1"),
+        (Target("caf\xc3\xa9", None, True), "café"),
+        (Target("\xff", None, True), "\ufffd"),
+        (Target("名", None, True), "?"),  # of a WSGI server that decodes a path itself
+    ],
+)
+def test_a_missing_server_is_named_as_the_client_wrote_it(target: Target | None, name: str) -> None:
+    assert describe_missing_server(target) == f"Instance {name} could not be found."
