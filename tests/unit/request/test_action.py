@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from imagefilter.fault import Fault
-from imagefilter.request.action import ImageAction, Target, encode, recognise
+from imagefilter.request.action import ImageAction, Target, encode, find_target, recognise
 from tests.cases import SERVER, image
 from tests.unit.fakes import Guarded, get_fault
 from tests.wsgi import build_environ
@@ -113,6 +113,20 @@ def test_refuses_what_is_nested_too_deep_to_be_encoded() -> None:
     with pytest.raises(Fault) as caught:
         encode(ImageAction("createImage", {"metadata": metadata}, "n", "", None), renamed=False)
     assert (caught.value.status, caught.value.message) == MALFORMED
+
+
+def test_metadata_may_be_replaced_and_nothing_else_is() -> None:
+    action = ImageAction("createImage", {"name": "n", "metadata": {"k": "v"}, "x": 1}, "n", "", None)
+    expected = {"createImage": {"name": "n", "metadata": {"stamp": "s"}, "x": 1}}
+    assert json.loads(encode(action, renamed=False, metadata={"stamp": "s"})) == expected
+    assert action.entity["metadata"] == {"k": "v"}
+
+
+@pytest.mark.parametrize(
+    ("path", "target"), [("/v2.1/p/servers/x/action", Target("x", "p", True)), ("/v2.1/servers/x", None)]
+)
+def test_what_the_path_of_a_request_names(path: str, target: Target | None) -> None:
+    assert find_target(build_environ("GET", path)) == target
 
 
 def test_forwards_json_as_the_content_type_whatever_it_was() -> None:
