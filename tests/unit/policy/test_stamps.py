@@ -194,6 +194,7 @@ def test_all_of_them_together_fit_whatever_the_quota_is(options: dict[str, str],
     assert (verdict.decision == "deny") is is_refused
     if is_refused:
         assert (verdict.rule, verdict.status, verdict.limit) == ("metadata-quota", 403, 114)
+        assert (verdict.message, verdict.usage) == ("Image metadata limit exceeded", count)
 
 
 def test_a_quota_that_nobody_knows_makes_no_more_room() -> None:
