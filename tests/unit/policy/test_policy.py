@@ -122,6 +122,11 @@ def test_errors_as_an_operator_reads_them(tmp_path: Path) -> None:
     ]
 
 
+def test_reports_a_mode_of_no_rule_beside_one_of_a_rule() -> None:
+    with pytest.raises(ConfigError, match="nonsense is not a rule"):
+        load_policy({"rule_modes": "server:warn,nonsense:warn"})
+
+
 def test_reports_unknown_options_in_unknown_sections(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         load_policy(write(tmp_path, "[imagefilter_extra]\nmetadata_itmes = 1\n"))

@@ -110,6 +110,11 @@ def test_an_expiry_that_is_none(text: str) -> None:
         load_policy({"image_expires": text})
 
 
+def test_an_expiry_at_once_is_a_mistake() -> None:
+    with pytest.raises(ConfigError, match=r"paste section: each image would have expired when it is made$"):
+        load_policy({"image_expires": "0d"})
+
+
 def test_one_project_has_its_own(tmp_path: Path) -> None:
     path = tmp_path / "imagefilter.conf"
     path.write_text(
