@@ -165,10 +165,10 @@ def test_pages_are_followed_on_our_own_url(serve: Any) -> None:
         ((200, {}, b'{"images": [{"id": "x"'), "no JSON object"),
         ((200, {}, b"[" * 100_000), "no JSON object"),
         ((200, {}, b"[]"), "no JSON object"),
-        ((200, {}, b"{}"), "no list of images"),
-        ((200, {}, b'{"images": {}}'), "no list of images"),
-        ((200, {}, b'{"images": [7]}'), "no list of images"),
-        ((200, {}, b'{"images": [{}]}'), "no list of images"),
+        ((200, {}, b"{}"), ": its answer is no list of images$"),
+        ((200, {}, b'{"images": {}}'), ": its answer is no list of images$"),
+        ((200, {}, b'{"images": [7]}'), ": its answer is no list of images$"),
+        ((200, {}, b'{"images": [{}]}'), ": its answer is no list of images$"),
         ((200, {}, b'{"images": [], "next": 7}'), "no end"),
         ((200, {}, b'{"images": [], "next": "/v2/images"}'), "no end"),
         ((200, {}, b'{"images": [], "next": "/v2/images?marker=1"}'), "no end"),
@@ -185,7 +185,7 @@ def test_what_is_no_answer_is_no_count(serve: Any, answer: Any, reason: str) -> 
 @pytest.mark.parametrize("link", [7, "/v2/images", "http://[x/?marker=1", "/v2/images?marker="])
 def test_a_page_without_a_marker_is_the_last_question(serve: Any, link: Any) -> None:
     glance = serve(lambda query: page([], link))
-    with pytest.raises(LookupFailed, match="its pages have no end"):
+    with pytest.raises(LookupFailed, match=": its pages have no end$"):
         glance.list()
     assert len(glance.queries) == 1
 
