@@ -185,7 +185,7 @@ def test_what_is_no_answer_is_no_count(serve: Any, answer: Any, reason: str) -> 
 @pytest.mark.parametrize("link", [7, "/v2/images", "http://[x/?marker=1", "/v2/images?marker="])
 def test_a_page_without_a_marker_is_the_last_question(serve: Any, link: Any) -> None:
     glance = serve(lambda query: page([], link))
-    with pytest.raises(LookupFailed, match=": its pages have no end$"):
+    with pytest.raises(LookupFailed, match=r": its pages have no end$"):
         glance.list()
     assert len(glance.queries) == 1
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from imagefilter.lookup.compute import ComputeAPI
-from imagefilter.lookup.request import RequestLookups, Services
+from imagefilter.lookup.request import RequestLookups, Services, _find_patience
 from imagefilter.policy.limits import Limits
-from imagefilter.rules.case import LookupFailed
-from tests.cases import PROJECT, image
+from imagefilter.rules.case import LookupFailed, Usage
+from tests.cases import PROJECT, SERVER, image
+from tests.unit.lookup.test_images import OTHER, FakeGlance, page
+from tests.unit.lookup.test_images import image as glance_image
 from tests.unit.rules.test_limits import KEYSTONE, build
 
 TOKEN = {"HTTP_X_AUTH_TOKEN": "a token"}
@@ -94,3 +97,73 @@ def test_nobody_is_asked_without_a_token() -> None:
     with pytest.raises(LookupFailed, match=reason):
         look_up(identity, {"HTTP_X_AUTH_TOKEN": ""}, **KEYSTONE).limits()
     assert not identity.asked
+
+
+def test_nobody_is_asked_for_a_caller_that_nobody_vouches_for() -> None:
+    identity = FakeIdentity()
+    context = build(image(), authenticated=False, **KEYSTONE)._replace(project_id=PROJECT)
+    services = Services(context.policy, ComputeAPI(None, 0), None, identity, None)  # type: ignore[arg-type]
+    with pytest.raises(LookupFailed, match="nobody vouches for the caller"):
+        RequestLookups(services, TOKEN, context).limits()
+    assert not identity.asked
+
+
+# --- counts
+
+
+@pytest.fixture
+def glance() -> Iterator[FakeGlance]:
+    """An image API with three images of the project, two of them of the server, and one of these unfinished."""
+    images = [glance_image(1), glance_image(2, status="queued"), glance_image(3)]
+    servers = (SERVER, SERVER, OTHER)
+    owned = [{**found, "owner": PROJECT, "instance_uuid": server} for found, server in zip(images, servers)]
+    fake = FakeGlance(lambda query: page(owned))
+    yield fake
+    fake.server.shutdown()
+    fake.server.server_close()
+
+
+def test_all_counts_of_a_project(glance: FakeGlance) -> None:
+    lookups = look_up(image_api_url=glance.url, snapshots_per_project="5")
+    assert lookups.usage() == lookups.measured.usage == Usage(server=2, project=3, in_progress=1)
+    assert not any("instance_uuid" in query for query in glance.queries)
+
+
+def test_the_images_of_the_server_alone(glance: FakeGlance) -> None:
+    lookups = look_up(image_api_url=glance.url, snapshots_per_server="5")
+    assert lookups.usage() == lookups.measured.usage == Usage(server=2)
+    servers = [query.get("instance_uuid", query.get("imagefilter_server")) for query in glance.queries]
+    assert servers == [SERVER] * 4
+
+
+TRIAL = {"rule_modes": "server-limit:warn,project-limit:warn,progress-limit:warn"}
+
+
+@pytest.mark.parametrize(("is_asked", "usage"), [(False, Usage(server=2)), (True, Usage(2, 3, 1))])
+def test_a_count_asks_keystone_for_no_trial_but_uses_what_it_said(
+    is_asked: bool, usage: Usage, glance: FakeGlance
+) -> None:
+    identity = FakeIdentity(snapshots_per_project=5)
+    lookups = look_up(identity, image_api_url=glance.url, **KEYSTONE, **TRIAL)
+    if is_asked:
+        lookups.limits()
+    assert lookups.usage() == usage
+    assert len(identity.asked) == is_asked
+
+
+# --- locks
+
+
+def test_a_lock_that_can_not_be_had() -> None:
+    lookups = look_up(snapshots_per_server="5")
+    with pytest.raises(LookupFailed, match=r"^there is no back end of locks$"):
+        lookups.lock()
+    assert lookups.measured.lock_seconds is not None
+    assert 0 <= lookups.measured.lock_seconds < 5
+
+
+@pytest.mark.parametrize(
+    ("environ", "seconds"), [({"wsgi.multithread": True}, 3.0), ({"wsgi.multithread": False}, 0.0), ({}, 0.0)]
+)
+def test_a_request_waits_where_other_threads_are_served_meanwhile(environ: dict[str, Any], seconds: float) -> None:
+    assert _find_patience(environ, build(image(), lock_wait="3")) == seconds
