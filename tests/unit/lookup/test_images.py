@@ -201,6 +201,7 @@ def backup(created_at: str, **fields: Any) -> Image:
         ([backup("1"), backup("2")], 0, 3),
         ([backup("1", is_protected=True), backup("2")], 2, None),
         ([backup("1"), backup("2", is_protected=True)], 2, 1),
+        ([backup("1", id="b"), backup("2", id="a", is_protected=True)], 2, 1),  # the oldest goes, whatever its id
         ([backup("1"), backup("1", is_protected=True), backup("3")], 3, None),  # of the same second
         ([backup("1"), backup("2", is_protected=True)], 0, None),
         ([backup("1", is_protected=True)], 5, 0),

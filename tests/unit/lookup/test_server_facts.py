@@ -69,6 +69,29 @@ def test_only_what_is_read_is_a_fact() -> None:
     assert read_facts(Answers(SERVER), ["server.name"]).values == {"server.name": "web-1"}
 
 
+def test_an_empty_text_is_absent() -> None:
+    values, _ = read({"OS-EXT-AZ:availability_zone": ""})  # a server that was never scheduled
+    assert "server.availability_zone" not in values
+
+
+def test_the_ids_of_volumes() -> None:
+    values, _ = read({"os-extended-volumes:volumes_attached": [{"id": "v"}, 5, {"id": "w"}]})
+    assert values["server.volumes"] == ["v", "w"]
+
+
+def test_extra_specs_that_are_hidden() -> None:
+    values, why_absent = read({"flavor": {"original_name": "m1"}})
+    assert "server.flavor.extra_specs" not in values
+    assert why_absent == {"server.flavor.extra_specs": "the compute API does not show them to the caller"}
+
+
+@pytest.mark.parametrize("image", ["", None, {}, {"id": 5}])
+def test_a_server_without_an_image(image: Any) -> None:
+    _, why_absent = read({"image": image})
+    fields = ("server.image.id", "server.image.name", "server.image.properties")
+    assert why_absent == dict.fromkeys(fields, "the server was not booted from an image")
+
+
 @pytest.mark.parametrize("missing", ["name", "metadata"])
 def test_a_cell_that_is_down_has_no_facts(missing: str) -> None:
     server = {key: value for key, value in SERVER.items() if key != missing}
@@ -92,7 +115,8 @@ def test_an_image_that_is_gone() -> None:
     values, why_absent = read({"image": {"id": "i"}}, image={})
     assert values["server.image.id"] == "i"
     assert "server.image.properties" not in values
-    assert "gone" in why_absent["server.image.properties"]
+    gone = "the image is gone, or not the caller's to see"
+    assert why_absent == {"server.image.name": gone, "server.image.properties": gone}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from imagefilter.request.action import ACTIONS, recognise
 from imagefilter.request.identity import Identity
 from imagefilter.rules.case import LockState, LookupFailed, Quota, Usage
 from imagefilter.rules.engine import judge
+from imagefilter.rules.limits import describe_usage
 from imagefilter.rules.table import load_policy
 from tests.cases import PROJECT, SERVER, backup, image
 from tests.wsgi import build_environ
@@ -95,6 +96,19 @@ def test_each_limit(usage: Usage | None, verdict: tuple[str, str, int | None]) -
 
 
 @pytest.mark.parametrize(
+    ("counts", "message", "limit", "usage"),
+    [
+        (Usage(2, 4, 2), "Server snapshot limit exceeded (limit 2, in use 2)", 2, 2),
+        (Usage(1, 6, 2), "Project snapshot limit exceeded (limit 5, in use 6)", 5, 6),
+        (Usage(1, 4, 3), "Too many snapshots in progress (limit 3, in progress 3)", 3, 3),
+    ],
+)
+def test_a_refusal_names_the_limit_and_the_usage(counts: Usage, message: str, limit: int, usage: int) -> None:
+    found = judge(build(image(), **LIMITS), FakeLookups(counts))
+    assert (found.message, found.limit, found.usage) == (message, limit, usage)
+
+
+@pytest.mark.parametrize(
     ("lock", "rule", "status"),
     [
         (LockState.PROJECT_BUSY, "limit-busy", 429),
@@ -122,6 +136,12 @@ def test_no_limit_is_counted_without_its_lock(mode: str) -> None:
 def test_lookup_on_error_allows_what_nobody_knows() -> None:
     context = build(image(), lookup_on_error="allow", one_at_a_time="true", **LIMITS)
     assert judge(context, FakeLookups(None, None)).decision == "allow"
+
+
+@pytest.mark.parametrize("on_error", ["deny", "allow"])
+def test_what_could_not_be_checked_is_logged(on_error: str, caplog: pytest.LogCaptureFixture) -> None:
+    judge(build(image(), lookup_on_error=on_error, snapshots_per_server="2"), FakeLookups(None))
+    assert caplog.messages == [f"the snapshot limit could not be checked: down; lookup_on_error is {on_error}"]
 
 
 def test_cheap_rules_come_first() -> None:
@@ -157,6 +177,60 @@ def test_a_backup_at_the_limit(usage: Usage, rotated_out: int | None, metadata: 
 def test_an_image_at_the_limit_has_no_rotation() -> None:
     context = build(image(), snapshots_per_server="2")
     assert judge(context, FakeLookups(Usage(2), rotated_out=1)).decision == "deny"
+
+
+@pytest.mark.parametrize(
+    ("options", "usage", "more", "expected"),
+    [
+        ({}, Usage(1, 2, 3), 0, ""),
+        (LIMITS, Usage(), 1, ""),
+        (LIMITS, Usage(1, 2, 3), 1, "server=2/2, project=3/5, in_progress=4/3"),
+        (LIMITS, Usage(1), 0, "server=1/2"),
+        ({"snapshots_per_project": "0"}, Usage(1, 0, 0), 0, "project=0/0"),
+        ({"snapshots_per_server": "2"}, Usage(0, 2, 3), 0, "server=0/2"),
+    ],
+)
+def test_the_usage_that_a_client_is_told(options: dict[str, str], usage: Usage, more: int, expected: str) -> None:
+    assert describe_usage(build(image(), **options).settings.limits, usage, more) == expected
+
+
+# --- the rotation of backups
+
+ROTATION = {"backup_rotation_min": "2", "backup_rotation_max": "7"}
+
+
+@pytest.mark.parametrize("rotation", [2, "2", 7, "7", "007"])
+def test_a_rotation_within_its_bounds(rotation: Any) -> None:
+    assert judge(build(backup(rotation=rotation), **ROTATION), FakeLookups()).decision == "allow"
+
+
+@pytest.mark.parametrize(
+    ("rotation", "message", "limit", "usage"),
+    [
+        (8, "Backup rotation too large (maximum 7, requested 8)", 7, 8),
+        ("8", "Backup rotation too large (maximum 7, requested 8)", 7, 8),
+        (10**100, f"Backup rotation too large (maximum 7, requested 1{'0' * 76}...)", 7, 2**63 - 1),
+        (1, "Backup rotation too small (minimum 2, requested 1)", 2, 1),
+        (0, "Backup rotation too small (minimum 2, requested 0)", 2, 0),
+    ],
+)
+def test_a_rotation_out_of_its_bounds(rotation: Any, message: str, limit: int, usage: int) -> None:
+    """A record can hold no larger number than 2**63 - 1."""
+    found = judge(build(backup(rotation=rotation), **ROTATION), FakeLookups())
+    assert (found.decision, found.rule, found.status) == ("deny", "backup-rotation", 403)
+    assert (found.message, found.limit, found.usage) == (message, limit, usage)
+
+
+@pytest.mark.parametrize(("rotation", "decision"), [(0, "allow"), (1, "deny")])
+def test_a_largest_rotation_of_0_is_a_limit(rotation: int, decision: str) -> None:
+    context = build(backup(rotation=rotation), backup_rotation_min="0", backup_rotation_max="0")
+    assert judge(context, FakeLookups()).decision == decision
+
+
+@pytest.mark.parametrize("document", [image(rotation=8), backup(rotation="x"), backup(rotation=None)])
+def test_a_rotation_that_nova_does_not_read(document: Any) -> None:
+    """Nova itself refuses a createBackup without a number, and reads none of a createImage."""
+    assert judge(build(document, **ROTATION), FakeLookups()).decision == "allow"
 
 
 # --- who is bound

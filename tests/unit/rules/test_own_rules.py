@@ -330,6 +330,37 @@ def test_a_server_that_can_not_be_looked_up(tmp_path: Path, answer: Any, on_erro
     assert decide(judge(build(policy, image()), FakeLookups(answer))) == verdict
 
 
+@pytest.mark.parametrize("on_error", ["deny", "allow"])
+@pytest.mark.parametrize(
+    ("deny", "what"),
+    [
+        ("server.locked", "the server could not be looked up"),
+        ("usage.project > 1", "the images could not be counted"),
+        ("server.locked || usage.project > 1", "the server could not be looked up"),
+    ],
+)
+def test_what_could_not_be_looked_up_is_logged(
+    tmp_path: Path, deny: str, what: str, on_error: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = load(tmp_path, section(deny=deny), lookup_on_error=on_error)
+    judge(build(policy, image()), FakeLookups(LookupFailed("down"), usage=None))
+    assert caplog.messages == [f"rule r: {what}: down; lookup_on_error is {on_error}"]
+
+
+@pytest.mark.parametrize(
+    ("deny", "message"),
+    [
+        ("server.locked", "The server could not be looked up."),
+        ("usage.project > 1", "The snapshot limit could not be checked."),
+        ("server.locked || usage.project > 1", "The server could not be looked up."),
+    ],
+)
+def test_a_client_is_told_what_could_not_be_looked_up(tmp_path: Path, deny: str, message: str) -> None:
+    policy = load(tmp_path, section(deny=deny))
+    verdict = judge(build(policy, image()), FakeLookups(LookupFailed("down"), usage=None))
+    assert decide(verdict) == ("deny", "r", 503, message)
+
+
 @pytest.mark.parametrize(
     ("deny", "decision"),
     [
@@ -344,6 +375,12 @@ def test_what_needs_no_look_up_is_refused_whatever_fails(tmp_path: Path, deny: s
     """Also where what can't be looked up is allowed: a token with access rules is enough to make a look-up fail."""
     policy = load(tmp_path, section(deny=deny), lookup_on_error="allow")
     assert judge(build(policy, image("test")), FakeLookups(LookupFailed("x"), usage=None)).decision == decision
+
+
+def test_a_refusal_in_spite_of_a_failed_look_up_names_the_rule(tmp_path: Path) -> None:
+    policy = load(tmp_path, section(deny='server.locked || image.name == "test"'), lookup_on_error="allow")
+    verdict = judge(build(policy, image("test")), FakeLookups(LookupFailed("x")))
+    assert decide(verdict) == ("deny", "r", 403, "This cloud does not permit it (r)")
 
 
 def test_a_missing_server_only_warns_where_the_rule_does(tmp_path: Path) -> None:
