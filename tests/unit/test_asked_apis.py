@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from imagefilter import filter_factory
-from tests.cases import PROJECT, SERVER, image
+from tests.cases import PROJECT, SERVER, backup, image
+from tests.unit.fakes import PATH
 from tests.unit.lookup.test_identity import FakeKeystone, limit, registered
 from tests.unit.lookup.test_images import FakeGlance, page
 from tests.unit.test_held_locks import CALLER, OTHER_SERVER, Limited, Slow, accept, in_flight, own_image
@@ -172,6 +173,67 @@ def test_a_quota_is_asked_as_the_caller_and_recorded(glance: FakeGlance, tmp_pat
     assert verdict["image_quota"] == {"image_count_total": {"limit": 3, "usage": 2}}
     assert verdict["lookup_seconds"] > 0
     assert "lock_seconds" not in verdict
+
+
+@pytest.mark.parametrize("options", [{"image_quota_check": "true", **NONE}, {"snapshots_per_project": "5"}])
+def test_the_image_api_may_be_that_of_the_catalog(options: dict[str, str], glance: FakeGlance, tmp_path: Path) -> None:
+    limited = Limited(accept, glance, tmp_path, image_api_url="", **options)
+    catalog = [{"type": "image", "endpoints": [{"internalURL": glance.url}]}]
+    assert limited.post(HTTP_X_SERVICE_CATALOG=json.dumps(catalog)).status_int == 202
+    assert {headers["X-Auth-Token"] for headers in glance.headers} == {"a token"}
+
+
+def test_a_quota_that_can_not_be_had_is_logged_with_its_project(
+    glance: FakeGlance, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    glance.server.shutdown()
+    glance.server.server_close()
+    limited = Limited(accept, glance, tmp_path, image_quota_check="true", **NONE)
+    assert limited.post().status_int == 503
+    assert f"the image API's quota of project {PROJECT} could not be looked up" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("members", "status"),
+    [
+        ({"rotation": 2}, 202),
+        ({"rotation": "2"}, 202),
+        ({"rotation": 3}, 403),
+        ({"rotation": 2, "backup_type": "weekly"}, 403),
+        ({"rotation": 0, "backup_type": 5}, 403),
+        ({"rotation": "x"}, 403),
+    ],
+)
+def test_a_backup_at_the_limit_goes_by_what_nova_rotates_out(
+    members: dict[str, Any], status: int, tmp_path: Path
+) -> None:
+    """Nova itself refuses a rotation that is no number, and a type that is no text."""
+    backups = {"image_type": "backup", "backup_type": "daily", "protected": False}
+    full = FakeGlance(lambda query: page([{**own_image(query), **backups}]))
+    limited = Limited(accept, full, tmp_path, snapshots_per_project="2")
+    document = backup(**{"backup_type": "daily", **members})
+    assert send(limited.app, "POST", PATH, document, None, **CALLER).status_int == status
+    full.server.shutdown()
+    full.server.server_close()
+
+
+@pytest.mark.parametrize(("found", "status"), [("200 OK", 202), ("500 Internal Server Error", 503)])
+def test_how_long_a_question_about_a_server_took_is_recorded(
+    found: str, status: int, glance: FakeGlance, tmp_path: Path
+) -> None:
+    pytest.importorskip("cel_expr_python")
+    path = tmp_path / "imagefilter.conf"
+    path.write_text("[imagefilter:rule:own]\ndeny = server.locked\n")
+
+    def nova(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if environ["REQUEST_METHOD"] == "POST":
+            return accept(environ, start_response)
+        start_response(found, [])
+        return [b'{"server": {"name": "web", "metadata": {}, "locked": false}}']
+
+    limited = Limited(nova, glance, tmp_path, oslo_config_file=str(path), **NONE)
+    assert limited.post().status_int == status
+    assert 0 <= limited.contents()[0]["server_seconds"] < 10
 
 
 @pytest.mark.parametrize("environ", [{"HTTP_X_AUTH_TOKEN": ""}, {"keystone.token_auth": None}])

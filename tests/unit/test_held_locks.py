@@ -54,8 +54,8 @@ class Limited:
 
     def __init__(self, app: App, glance: FakeGlance, folder: Path, **options: str) -> None:
         self.journal = folder / "audit.jsonl"
-        options = {"snapshots_per_project": "5", "lock_wait": "0", "lock_lease": "2", **options}
-        self.app = filter_factory({}, audit_journal=str(self.journal), image_api_url=glance.url, **options)(app)
+        common = {"snapshots_per_project": "5", "lock_wait": "0", "lock_lease": "2", "image_api_url": glance.url}
+        self.app = filter_factory({}, audit_journal=str(self.journal), **{**common, **options})(app)
 
     def post(self, server: str = SERVER, **environ: Any) -> Any:
         return send(self.app, "POST", f"/v2.1/servers/{server}/action", image(), None, **{**CALLER, **environ})

@@ -158,6 +158,14 @@ def test_what_is_no_answer_is_no_count(serve: Any, answer: Any, reason: str) -> 
     assert f"the images of project {PROJECT} could not be counted by the image API" in str(raised.value)
 
 
+@pytest.mark.parametrize("link", [7, "/v2/images", "http://[x/?marker=1", "/v2/images?marker="])
+def test_a_page_without_a_marker_is_the_last_question(serve: Any, link: Any) -> None:
+    glance = serve(lambda query: page([], link))
+    with pytest.raises(LookupFailed, match="its pages have no end"):
+        glance.list()
+    assert len(glance.queries) == 1
+
+
 def test_large_properties_on_every_image_are_no_count(serve: Any) -> None:
     """128 properties of 64 KB: a tenant's way to make counting expensive."""
     large = {f"key{number}": "x" * 65535 for number in range(128)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,18 @@ def test_the_fields() -> None:
     assert found == {"server": SERVER, "project": PROJECT, "user": "alice", "request": "req-1"}
     context = build(image(), metadata_set="of:{record_id}")
     assert stamp(context) == {"of": context.record_id}
+
+
+def test_times_are_in_utc_wherever_the_host_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        stamped = read_time(stamps(image(), image_expires="1d")["imagefilter_stamped"])
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert stamped
+    assert abs(datetime.datetime.now(datetime.timezone.utc) - stamped) < datetime.timedelta(minutes=1)
 
 
 def test_a_caller_of_whom_nothing_is_known() -> None:

@@ -1,4 +1,4 @@
-"""Callers with an exempt role are not bound by every rule."""
+"""What is decided where a role exempts the caller, or where a question has no answer for them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from imagefilter.rules.case import NotAuthenticated
+from imagefilter.rules.engine import Decision, Verdict, judge
 from tests.cases import image
 from tests.unit.fakes import Guarded
+from tests.unit.rules.test_limits import FakeLookups, build
 
 CLAIMS = {"HTTP_X_AUTH_TOKEN": "t", "HTTP_X_ROLES": "backup", "HTTP_X_USER_ID": "u"}
 
@@ -46,3 +49,17 @@ def test_auth_token_exempts() -> None:
     guarded = Guarded(snapshots_enabled="false", exempt_roles="backup")
     auth_token = {"keystone.token_auth": object(), "HTTP_X_IDENTITY_STATUS": "Confirmed", "nova.context": None}
     assert guarded.post(image(), **CLAIMS, **auth_token).status_int == 202
+
+
+class RejectedToken(FakeLookups):
+    """A compute API that responds 401 to each question."""
+
+    def metadata_items(self) -> int:
+        raise NotAuthenticated
+
+
+@pytest.mark.parametrize("mode", ["enforce", "warn"])
+def test_a_token_that_the_compute_api_rejects_is_refused_in_every_mode(mode: str) -> None:
+    context = build(image(metadata={"k": "v"}), metadata_items_source="compute", mode=mode)
+    message = "The request you have made requires authentication."
+    assert judge(context, RejectedToken()) == Verdict(Decision.DENY, rule="token", status=401, message=message)

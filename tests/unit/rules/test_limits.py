@@ -10,7 +10,7 @@ import pytest
 from imagefilter.policy.config import ConfigError
 from imagefilter.policy.context import RequestContext, build_context
 from imagefilter.policy.limits import Limits, LockKeys, apply_keystone
-from imagefilter.request.action import ACTIONS, recognise
+from imagefilter.request.action import ACTIONS, Target, recognise
 from imagefilter.request.identity import Identity
 from imagefilter.rules.case import LockState, LookupFailed, Quota, Usage
 from imagefilter.rules.engine import judge
@@ -120,6 +120,12 @@ def test_a_lock_that_is_not_to_be_had(lock: LockState | None, rule: str, status:
     found = judge(build(image(), one_at_a_time="true", **LIMITS), FakeLookups(Usage(0, 0, 0), lock))
     assert (found.rule, found.status) == (rule, status)
     assert found.retry_after == (None if status == 503 else 1)  # noqa: RUF100
+
+
+@pytest.mark.parametrize(("lock", "whose"), [(LockState.PROJECT_BUSY, "project"), (LockState.SERVER_BUSY, "server")])
+def test_a_client_is_told_to_try_again(lock: LockState, whose: str) -> None:
+    found = judge(build(image(), one_at_a_time="true", **LIMITS), FakeLookups(Usage(0, 0, 0), lock))
+    assert found.message == f"Another image action of this {whose} is being processed, try again"
 
 
 @pytest.mark.parametrize("mode", ["off", "warn"])
@@ -259,6 +265,9 @@ def test_modes_and_exemptions(options: dict[str, str], roles: tuple[str, ...], d
         ({"snapshots_per_server": "1"}, (), True, False, True),
         ({"snapshots_per_project": "1"}, (), False, True, True),
         ({"snapshots_in_progress": "1"}, (), False, True, True),
+        ({"snapshots_per_server": "0"}, (), True, False, True),
+        ({"snapshots_per_project": "0"}, (), False, True, True),
+        ({"snapshots_in_progress": "0"}, (), False, True, True),
         ({"snapshots_per_server": "1", "snapshots_per_project": "1"}, (), False, True, True),
         ({"one_at_a_time": "true"}, (), True, False, False),
         ({"one_at_a_time": "true", "snapshots_per_project": "1"}, (), True, True, False),
@@ -283,9 +292,24 @@ def test_which_locks_are_needed(
     assert SERVER not in repr(keys)
 
 
-def test_a_stranger_locks_nobody() -> None:
-    context = build(image(), authenticated=False, one_at_a_time="true", **LIMITS)
+@pytest.mark.parametrize(("authenticated", "project"), [(False, None), (False, PROJECT), (True, None), (True, "")])
+def test_a_stranger_locks_nobody(authenticated: bool, project: str | None) -> None:
+    context = build(image(), authenticated=authenticated, one_at_a_time="true", **LIMITS)._replace(project_id=project)
     assert context.find_locks(context.settings.limits) == LockKeys()
+
+
+def find_server_lock(project: str, server: str) -> str | None:
+    context = build(image(), one_at_a_time="true")
+    action = context.action._replace(target=Target(server, None, True))
+    context = context._replace(action=action, project_id=project)
+    return context.find_locks(context.settings.limits).server
+
+
+def test_nobody_locks_the_server_of_another_project_by_naming_it() -> None:
+    other_project, other_server = "f" * 32, SERVER[::-1]
+    assert find_server_lock(PROJECT, SERVER) == find_server_lock(PROJECT, SERVER.upper())
+    pairs = [(PROJECT, SERVER), (PROJECT, other_server), (other_project, SERVER), (other_project, other_server)]
+    assert len({find_server_lock(*pair) for pair in pairs}) == len(pairs)
 
 
 def test_a_stranger_is_refused_where_images_are_counted() -> None:
