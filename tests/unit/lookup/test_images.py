@@ -116,6 +116,30 @@ def test_of_which_server_an_image_counts(serve: Any, fields: dict[str, Any], ser
     assert [image.server_id for image in found] == [server] * (server is not None)
 
 
+BARE = Image("image-1", SERVER, True, False, True, "", SERVER, "", "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, BARE),
+        ({"status": "queued"}, BARE._replace(is_finished=False)),
+        ({"status": "saving"}, BARE._replace(is_finished=False)),
+        ({"status": "uploading"}, BARE._replace(is_finished=False)),
+        ({"status": "importing"}, BARE._replace(is_finished=False)),
+        ({"status": "killed"}, BARE),
+        ({"os_hidden": True}, BARE._replace(is_hidden=True)),
+        ({"protected": False}, BARE._replace(is_protected=False)),
+        ({"created_at": "2026-11-27T12:00:00Z"}, BARE._replace(created_at="2026-11-27T12:00:00Z")),
+        ({"instance_uuid": SERVER.upper()}, BARE),
+        ({"image_type": "backup", "backup_type": "daily"}, BARE._replace(image_type="backup", backup_type="daily")),
+        ({"image_type": 5, "backup_type": None}, BARE),
+    ],
+)
+def test_what_counts_of_an_image(serve: Any, fields: dict[str, Any], expected: Image) -> None:
+    assert serve(lambda query: page([image(1, **fields)])).list() == [expected]
+
+
 def test_pages_are_followed_on_our_own_url(serve: Any) -> None:
     def answer(query: dict[str, str]) -> Any:
         number = int(query.get("marker", "0"))
@@ -192,6 +216,13 @@ def test_a_slow_image_api_takes_no_longer_than_it_may(serve: Any) -> None:
 def test_the_environment_is_no_proxy(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     assert serve(lambda query: page([image(1)])).list()
+
+
+def test_certificates_are_verified_by_the_file_of_the_option() -> None:
+    options = OPTIONS._replace(ca_file="/nonexistent/ca.pem")
+    with pytest.raises(LookupFailed) as raised:
+        list_images("https://127.0.0.1:1", "a token", ImageQuery(PROJECT, None), options, 5.0)
+    assert "/nonexistent/ca.pem" in str(raised.value.__cause__)
 
 
 def backup(created_at: str, **fields: Any) -> Image:

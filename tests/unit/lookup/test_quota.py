@@ -65,9 +65,9 @@ def test_what_it_enforces(serve: Any, usage: Any, quotas: dict[str, Quota]) -> N
         (b"<html>", "no JSON object"),
         (b"[" * 60_000, "no JSON object"),
         ([], "no JSON object"),
-        ({}, "has no usage"),
-        ({"usage": None}, "has no usage"),
-        ({"usage": []}, "has no usage"),
+        ({}, ": its answer has no usage$"),
+        ({"usage": None}, ": its answer has no usage$"),
+        ({"usage": []}, ": its answer has no usage$"),
         ({"usage": {"image_count_total": None}}, "no numbers for image_count_total"),
         ({"usage": {"image_count_total": {}}}, "no numbers for image_count_total"),
         ({"usage": {"image_count_total": {"usage": 1}}}, "no numbers for image_count_total"),
@@ -113,3 +113,10 @@ def test_a_slow_answer() -> None:
     assert time.monotonic() - began < 2
     slow.server.shutdown()
     slow.server.server_close()
+
+
+def test_certificates_are_verified_by_the_file_of_the_option() -> None:
+    options = OPTIONS._replace(ca_file="/nonexistent/ca.pem")
+    with pytest.raises(LookupFailed) as raised:
+        ask_image_quota("https://127.0.0.1:1", "a token", "p" * 32, options, 5.0)
+    assert "/nonexistent/ca.pem" in str(raised.value.__cause__)

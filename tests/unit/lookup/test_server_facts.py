@@ -151,3 +151,9 @@ def test_volume_backed(image: Any, volumes: int, attachments: Any, root: str | N
     values, why_absent = read(server, attachments=attachments)
     assert values.get("server.volume_backed") is expected
     assert ("server.volume_backed" in why_absent) is (expected is None)
+
+
+def test_why_nobody_can_tell_whether_a_server_is_on_a_volume() -> None:
+    _, why_absent = read({"os-extended-volumes:volumes_attached": [{"id": "v"}]})
+    why = "the compute API shows the root device to administrators alone, and a volume may be it"
+    assert why_absent["server.volume_backed"] == why

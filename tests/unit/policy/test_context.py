@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,10 @@ def test_finds_the_settings_of_the_project(
 def test_only_the_roles_of_an_authenticated_caller_exempt(policy: Policy, identity: Identity, expected: bool) -> None:
     context = build_context(ImageAction("createImage", {}, None, "", None), identity, policy)
     assert context.is_exempt is expected
+
+
+def test_each_request_has_a_record_id_of_its_own(policy: Policy) -> None:
+    action = ImageAction("createImage", {}, None, "", None)
+    record_ids = {build_context(action, IDENTITY, policy).record_id for _ in range(2)}
+    assert len(record_ids) == 2
+    assert {str(uuid.UUID(record_id)) for record_id in record_ids} == record_ids

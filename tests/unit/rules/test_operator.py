@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from imagefilter.policy.options import IMAGE_FIELDS
@@ -31,6 +33,16 @@ def test_the_name_pattern_refuses_other_names(name: str) -> None:
     status, message = get_fault(guarded.post(b'{"createImage": {"name": "%b"}}' % name.encode()))
     assert status == 403
     assert "(name-pattern)" in message
+
+
+@pytest.mark.parametrize("name", [None, [], {}, True, 1.5, "n" * 256])
+def test_the_name_pattern_is_not_tried_on_what_is_no_name(name: Any) -> None:
+    modes = "name-format:off,name-required:off"
+    assert Guarded(name_pattern="nightly", rule_modes=modes).post(image(name)).status_int == 202
+
+
+def test_an_empty_name_pattern_is_none() -> None:
+    assert Guarded(name_pattern="").post(image()).status_int == 202
 
 
 def test_the_name_pattern_matches_a_number_by_its_digits() -> None:

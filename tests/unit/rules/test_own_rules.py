@@ -436,6 +436,15 @@ def test_a_rule_that_counts_locks_the_project(
     assert (keys == LockKeys()) is not is_locked
 
 
+def test_each_rule_that_counts_locks_for_its_actions(tmp_path: Path) -> None:
+    """Not the last one alone."""
+    count = "usage.project >= 2"
+    policy = load(
+        tmp_path, section("a", deny=count, actions="createImage") + section("b", deny=count, actions="shelve")
+    )
+    assert policy.settings.own_locks == {"createImage", "shelve"}
+
+
 @pytest.mark.parametrize("one_at_a_time", ["false", "true"])
 def test_actions_that_one_limit_counts_exclude_each_other(tmp_path: Path, one_at_a_time: str) -> None:
     """Also where a rule of one's own is about one of them alone, and counts the whole project for it."""
