@@ -35,7 +35,7 @@ help:
 	@echo "make docs   the documentation as a site, in build/docs/html (make linkcheck: ask each link outside, needs a network)"
 	@echo "make dist   source distribution and wheel, in dist/"
 	@echo "make bench  what the filter costs a request, beside others (AGAINST=folder: beside the one in another checkout)"
-	@echo "make search the search for a counter-example, on a real Nova: N=1000000 requests, goes on where it was stopped"
+	@echo "make search the search for a counter-example, on a real Nova: N=1000000 requests, continues where it stopped"
 	@echo "            (BUGS=5 seeds bugs in the filter instead, and counts over 5 runs until each is found;"
 	@echo "            VOLUME=1 asks for images of a server that boots from a volume)"
 	@echo "make storm  limits in a storm of requests on a real Nova and Glance: ROUNDS=200 for each back end of locks"

@@ -28,8 +28,7 @@ MODES = [
     ("enforce", "the filter refuses the request"),
     (
         "warn",
-        "the filter forwards the request unchanged, adds a ``Warning: 299`` header to the response, and logs"
-        " ``would_deny``",
+        "the filter forwards the request, adds a ``Warning: 299`` header to the response, and logs ``would_deny``",
     ),
     ("off", "the filter judges nothing"),
 ]
