@@ -76,8 +76,19 @@ def _find_limit_warnings(policy: Policy) -> Iterator[str]:
     if "shelve" not in policy.actions:
         yield "limits: the image that a shelve makes counts, but shelve is not in actions, so it is not limited"
     for project_id, settings in (("all projects", policy.settings), *policy.projects.items()):
-        if settings.limits.count_images and settings.mode == "warn":
+        if settings.limits.count_images and settings.mode == "warn" and not settings.stamps:
             yield f"{project_id}: with mode = warn no image is stamped, so that those of servers on volumes never count"
+        reserved = settings.modes["metadata-reserved"]
+        if _is_server_limited(settings) and reserved != "enforce":
+            yield (
+                f"{project_id}: with metadata-reserved:{reserved} a client can name another server in instance_uuid, so"
+                " that the image does not count for its own"
+            )
+
+
+def _is_server_limited(settings: Settings) -> bool:
+    has_limit = settings.limits.per_server >= 0 or settings.limits.from_keystone
+    return has_limit and settings.modes["server-limit"] == "enforce"
 
 
 def _find_own_rule_warnings(policy: Policy, options: OwnRuleOptions) -> Iterator[str]:

@@ -9,6 +9,7 @@ Modules here turn what an operator wrote into checked, immutable values. They ma
 * :mod:`~imagefilter.policy.settings`: the settings of a project.
 * :mod:`~imagefilter.policy.limits`, :mod:`~imagefilter.policy.limit_options`: how many images, and whom to ask.
 * :mod:`~imagefilter.policy.reserved`, :mod:`~imagefilter.policy.stamps`: keys of metadata that are the operator's.
+* :mod:`~imagefilter.policy.stamp_options`: which stamps the images of a project get.
 * :mod:`~imagefilter.policy.context`: a request beside the policy that applies to it.
 * :mod:`~imagefilter.policy.pattern`: compile a ``name_pattern`` so that it can't hang a worker.
 * :mod:`~imagefilter.policy.pattern_cost`: estimate how long a pattern may take.

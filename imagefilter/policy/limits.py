@@ -46,6 +46,19 @@ class Limits(NamedTuple):
         """Whether all images of the project have to be counted."""
         return self.per_project >= 0 or self.in_progress >= 0 or self.own_count
 
+    def is_enforced(self, modes: Mapping[str, str]) -> bool:
+        """Return whether one of these limits may refuse a request.
+
+        :param modes: of every rule.
+        """
+        limits = {
+            "server-limit": self.per_server,
+            "project-limit": self.per_project,
+            "progress-limit": self.in_progress,
+        }
+        enforced = [limit for rule, limit in limits.items() if modes[rule] == "enforce"]
+        return any(limit >= 0 or self.from_keystone for limit in enforced)
+
 
 def apply_keystone(limits: Limits, registered: Mapping[str, int]) -> Limits:
     """Return the limits that apply.

@@ -7,19 +7,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from imagefilter.policy.config import RawOption
-from imagefilter.policy.durations import parse_duration
-from imagefilter.policy.limits import EXPIRES, STAMPS, Limits, find_marks
-from imagefilter.policy.options import IMAGE_FIELDS, OPTIONS
+from imagefilter.policy.limits import Limits
+from imagefilter.policy.options import OPTIONS
 from imagefilter.policy.pattern import Matches, compile_pattern
 from imagefilter.policy.reserved import ReservedKeys, build_reserved
-from imagefilter.policy.templates import Template, parse_templates
-from imagefilter.request.action import ACTIONS
-
-# Metadata keys that no metadata_set may name: fields of the image, and what images are counted and deleted by.
-_MARKS = ("imagefilter_*", "block_device_mapping", *find_marks("createBackup"))
-# Glance's etc/schema-image.json: ids of images. Glance refuses any other text, so each image action would fail.
-_IMAGE_IDS = ("kernel_id", "ramdisk_id")
-_NOT_TO_SET = (*IMAGE_FIELDS, "name", "visibility", *_IMAGE_IDS, *_MARKS)
+from imagefilter.policy.stamp_options import (
+    find_own_keys,
+    find_stamps,
+    find_stamps_in_force,
+    read_expiry,
+    read_metadata_set,
+)
+from imagefilter.policy.templates import Template
 
 _DEFAULTS = {option.name: option.default for option in OPTIONS}
 
@@ -94,11 +93,11 @@ def build_settings(
     modes = _modes(values, rules)
     own_rules = list(_find_own_rules(project_id, rules, modes))
     limits = _limits(values)._replace(own_count=any(rule.needs_usage for rule, _ in own_rules))
-    metadata_set = _read_metadata_set(values["metadata_set"], given.get("metadata_set"), errors)
-    expires_after = _read_expiry(values["image_expires"], given.get("image_expires"), errors)
-    own_keys = stamps = _find_stamps(limits, metadata_set, expires_after)
-    if values["mode"] != "enforce":
-        stamps = ()  # a trial changes no request
+    metadata_set = read_metadata_set(values["metadata_set"], given.get("metadata_set"), errors)
+    expires_after = read_expiry(values["image_expires"], given.get("image_expires"), errors)
+    stamps = find_stamps(limits, metadata_set, expires_after)
+    own_locks = _find_locking_actions(own_rules)
+    is_counted = limits.is_enforced(modes) or bool(own_locks)
     return Settings(
         snapshots_enabled=values["snapshots_enabled"],
         metadata_items=values["metadata_items"],
@@ -115,10 +114,10 @@ def build_settings(
         metadata_set=metadata_set,
         expires_after=expires_after,
         image_quota_check=values["image_quota_check"],
-        own_keys=_own_keys(own_keys),
-        own_locks=_find_locking_actions(own_rules),
+        own_keys=find_own_keys(stamps),
+        own_locks=own_locks,
         server_fields=frozenset().union(*[rule.server_fields for rule, _ in own_rules]),
-        stamps=stamps,
+        stamps=find_stamps_in_force(stamps, values["mode"], is_counted),
         rules=tuple(_find_effective(values, rules)),
     )
 
@@ -158,48 +157,6 @@ def _limits(values: Mapping[str, Any]) -> Limits:
         rotation_min=values["backup_rotation_min"],
         from_keystone=values["limits_source"] == "keystone",
     )
-
-
-def _find_stamps(
-    limits: Limits, metadata_set: Mapping[str, Template], expires_after: datetime.timedelta | None
-) -> tuple[str, ...]:
-    """Return the keys that are set on the images of a project in ``enforce``."""
-    stamps: tuple[str, ...] = ()
-    if limits.count_images or expires_after:
-        stamps = STAMPS
-    if expires_after:
-        stamps = (*stamps, EXPIRES)
-    return stamps + tuple(metadata_set)
-
-
-def _own_keys(stamps: tuple[str, ...]) -> dict[str, ReservedKeys]:
-    if not stamps:
-        return {}
-    if stamps[0] != STAMPS[0]:  # nothing is counted or deleted by the operator's own
-        return {action: build_reserved(stamps) for action in ACTIONS}
-    return {action: build_reserved(stamps + find_marks(action)) for action in ACTIONS}
-
-
-def _read_metadata_set(pairs: Mapping[str, str], raw: RawOption | None, errors: list[str]) -> dict[str, Template]:
-    reasons: list[str] = []
-    templates = parse_templates(pairs, build_reserved(_NOT_TO_SET), reasons)
-    if raw:  # otherwise they are those of [imagefilter], and were reported there
-        errors += [f"metadata_set in {raw.location}: {reason}" for reason in reasons]
-    return templates
-
-
-def _read_expiry(text: str | None, raw: RawOption | None, errors: list[str]) -> datetime.timedelta | None:
-    if not text:
-        return None
-    try:
-        duration = parse_duration(text.strip())
-        if not duration:
-            raise ValueError("each image would have expired when it is made")
-    except ValueError as error:
-        if raw:  # as above
-            errors.append(f"image_expires = {text} in {raw.location}: {error}")
-        return None
-    return duration
 
 
 def _matches(pattern: str | None, raw: RawOption | None, errors: list[str]) -> Matches | None:

@@ -138,6 +138,11 @@ def metadata_type(case: Case) -> Refusal | None:
     """
     if type(case.action.metadata) is not dict:
         return Refusal("Invalid image metadata")
+    return refuse_without_room(case)
+
+
+def refuse_without_room(case: Case) -> Refusal | None:
+    """Refuse metadata that leave no room for the filter's own stamps."""
     count, stamps = len(case.metadata), len(case.settings.stamps)
     if not stamps or count + stamps <= MAX_PROPERTIES:
         return None

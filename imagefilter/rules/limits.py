@@ -14,6 +14,7 @@ from imagefilter.policy.limits import Limits
 from imagefilter.policy.reserved import fold
 from imagefilter.request.codec import read_rotation
 from imagefilter.rules.case import Case, LockState, LookupFailed, Refusal, Usage
+from imagefilter.rules.contract import refuse_without_room
 
 LOG = logging.getLogger(__name__)
 
@@ -121,8 +122,9 @@ def _check_limit(case: Case, name: str, refuse: Callable[[Case], Refusal | None]
     def refuse_over_limit(case: Case) -> Refusal | None:
         if getattr(case.find_limits(), name) < 0:
             return None
-        # A count without its lock is none, also where ``limit-busy`` is switched off.
-        return _refuse_busy_project(case) or refuse(case)
+        # A count without its lock is none, also where ``limit-busy`` is switched off. Nor is one that an image without
+        # its stamp escapes, also where ``metadata-type`` is not enforced.
+        return refuse_without_room(case) or _refuse_busy_project(case) or refuse(case)
 
     return _check(case, refuse_over_limit)
 

@@ -27,6 +27,12 @@ MODES: dict[str, tuple[dict[str, str], str, list[Any], bool]] = {
     "rule in trial": ({"rule_modes": "server-limit:warn"}, "alice", [], True),
     "rule off": ({"rule_modes": "server-limit:off"}, "alice", [], True),
     "trial": ({"mode": "warn", "actions": "createImage, createBackup, shelve"}, "alice", [], False),
+    "trial but for the limit": (
+        {"mode": "warn", "rule_modes": "server-limit:enforce"},
+        "alice",
+        [IMAGE, DOES_NOT],
+        True,
+    ),
     "off": ({"mode": "off", "actions": "createImage, createBackup, shelve"}, "alice", [], False),
     "exempt": ({"exempt_roles": "backup", "actions": "createImage, createBackup, shelve"}, "night", [], True),
     "another's trial": ({"rule_modes": "project-limit:warn"}, "alice", [IMAGE, DOES_NOT], True),

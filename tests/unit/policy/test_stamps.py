@@ -60,6 +60,36 @@ def test_which_stamps_there_are(document: Any, options: dict[str, str], keys: se
         assert stamp(build(document, mode=mode, **options)) is None
 
 
+@pytest.mark.parametrize(
+    ("options", "keys"),
+    [
+        ({"snapshots_per_server": "5", "rule_modes": "server-limit:enforce"}, NEEDED),
+        ({"snapshots_per_project": "5", "rule_modes": "project-limit:enforce"}, NEEDED),
+        ({"snapshots_in_progress": "5", "rule_modes": "progress-limit:enforce"}, NEEDED),
+        ({"limits_source": "keystone", "identity_api_url": "http://k", "rule_modes": "server-limit:enforce"}, NEEDED),
+        # not the limit that is set, no limit at all, or not a rule that counts
+        ({"snapshots_per_server": "5", "rule_modes": "project-limit:enforce"}, set()),
+        ({"rule_modes": "server-limit:enforce"}, set()),
+        ({"snapshots_per_server": "5", "rule_modes": "name-format:enforce"}, set()),
+        ({"snapshots_per_server": "5", "rule_modes": "limit-busy:enforce"}, set()),
+    ],
+)
+def test_a_trial_stamps_what_a_limit_in_force_counts_by(options: dict[str, str], keys: set[str]) -> None:
+    """Otherwise images of servers on volumes would never count, and the limit would refuse nothing of theirs."""
+    assert stamps(image(), mode="warn", image_expires="30d", **OWN, **options).keys() == keys
+    assert not stamps(image(), mode="off", image_expires="30d", **OWN, **options)
+
+
+@pytest.mark.parametrize(("mode", "keys"), [("enforce", NEEDED), ("warn", set())])
+def test_a_trial_stamps_what_an_own_rule_in_force_counts_by(tmp_path: Path, mode: str, keys: set[str]) -> None:
+    path = tmp_path / "imagefilter.conf"
+    path.write_text(
+        "[imagefilter]\nmode = warn\n"
+        f"[imagefilter:rule:few]\ndeny = usage.project >= 3\nmode = {mode}\nactions = createImage\n"
+    )
+    assert stamps(image(), oslo_config_file=str(path)).keys() == keys
+
+
 def test_a_shelve_has_no_metadata() -> None:
     assert not stamps({"shelve": None}, actions="shelve", image_expires="30d", **OWN)
 

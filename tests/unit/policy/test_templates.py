@@ -35,6 +35,7 @@ def load_errors(text: str) -> list[str]:
         ("block_device_mapping:x", f"block_device_mapping: {IS_OWN}"),
         ("kernel_id:x", f"kernel_id: {IS_OWN}"),
         ("Ramdisk_ID:x", f"Ramdisk_ID: {IS_OWN}"),
+        ("Mappings:x", f"Mappings: {IS_OWN}"),
         ("imagefilter_server:x", f"imagefilter_server: {IS_OWN}"),
         ("ImageFilter_Expires:x", f"ImageFilter_Expires: {IS_OWN}"),
         # fields

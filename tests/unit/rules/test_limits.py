@@ -258,6 +258,18 @@ def test_modes_and_exemptions(options: dict[str, str], roles: tuple[str, ...], d
     assert set(lookups.asked) == asked
 
 
+@pytest.mark.parametrize("options", [{"mode": "warn"}, {"rule_modes": "metadata-type:warn,server-limit:enforce"}])
+@pytest.mark.parametrize(("count", "decision"), [(115, "allow"), (116, "deny")])
+def test_a_limit_in_force_needs_room_for_the_stamps(options: dict[str, str], count: int, decision: str) -> None:
+    """Without that room Nova would respond 500, or the image would not count."""
+    document = image(metadata={f"key{number}": "v" for number in range(count)})
+    context = build(document, **{"snapshots_per_server": "5", "rule_modes": "server-limit:enforce", **options})
+    found = judge(context, FakeLookups(Usage(0, 0, 0)))
+    assert found.decision == decision
+    if decision == "deny":
+        assert (found.rule, found.status, found.limit, found.usage) == ("metadata-quota", 403, 115, 116)
+
+
 @pytest.mark.parametrize(
     ("options", "roles", "has_server", "has_project", "waits"),
     [
