@@ -45,42 +45,8 @@ class Explain(StatusLister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         add_config(parser)
-        parser.add_argument("--project", metavar="ID", help="the caller's project")
-        parser.add_argument(
-            "--role", metavar="NAME", action="append", default=[], help="a role of the caller; may be repeated"
-        )
-        parser.add_argument("--user", metavar="ID", help="the caller's id")
-        parser.add_argument("--user-domain", metavar="ID", default="default", help="the caller's domain")
-        help_text = "the time, for rules of your own, in ISO 8601 (default: now)"
-        parser.add_argument("--now", metavar="TIME", type=parse_time, help=help_text)
-        parser.add_argument(
-            "--microversion",
-            metavar="V",
-            default="latest",
-            help="has no effect: the verdict is the same at every microversion",
-        )
-        add_quota(parser)
-        parser.add_argument(
-            "--usage",
-            metavar="server=N,project=N,in_progress=N",
-            type=_parse_usage,
-            default=Usage(0, 0, 0),
-            help="how many images there are already, for the limits (default: 0 of each)",
-        )
-        parser.add_argument(
-            "--keystone-limits",
-            metavar="NAME=N,...",
-            type=_parse_keystone_limits,
-            default={},
-            help=f"Keystone's limits, for limits_source = keystone: {', '.join(KEYSTONE_LIMITS)} (default: none)",
-        )
-        parser.add_argument(
-            "--image-quota",
-            metavar="NAME=USED/LIMIT,...",
-            type=_parse_image_quota,
-            default={},
-            help=f"Glance's own quotas, for image_quota_check: {', '.join(IMAGE_QUOTAS)} (default: none)",
-        )
+        _add_caller(parser)
+        _add_lookups(parser)
         add_server(parser)
         parser.add_argument("body", metavar="BODY.json", help="file with the body of the request; - is standard input")
         return parser
@@ -116,6 +82,50 @@ class Explain(StatusLister):
         if verdict.decision is Decision.DENY:
             self.status = 1
         return _COLUMNS, printable_rows(_build_rows(context, lookups), parsed_args)
+
+
+def _add_caller(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say who asks, and when."""
+    parser.add_argument("--project", metavar="ID", help="the caller's project")
+    parser.add_argument(
+        "--role", metavar="NAME", action="append", default=[], help="a role of the caller; may be repeated"
+    )
+    parser.add_argument("--user", metavar="ID", help="the caller's id")
+    parser.add_argument("--user-domain", metavar="ID", default="default", help="the caller's domain")
+    help_text = "the time, for rules of your own, in ISO 8601 (default: now)"
+    parser.add_argument("--now", metavar="TIME", type=parse_time, help=help_text)
+    parser.add_argument(
+        "--microversion",
+        metavar="V",
+        default="latest",
+        help="has no effect: the verdict is the same at every microversion",
+    )
+
+
+def _add_lookups(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what the APIs around the filter would respond."""
+    add_quota(parser)
+    parser.add_argument(
+        "--usage",
+        metavar="server=N,project=N,in_progress=N",
+        type=_parse_usage,
+        default=Usage(0, 0, 0),
+        help="how many images there are already, for the limits (default: 0 of each)",
+    )
+    parser.add_argument(
+        "--keystone-limits",
+        metavar="NAME=N,...",
+        type=_parse_keystone_limits,
+        default={},
+        help=f"Keystone's limits, for limits_source = keystone: {', '.join(KEYSTONE_LIMITS)} (default: none)",
+    )
+    parser.add_argument(
+        "--image-quota",
+        metavar="NAME=USED/LIMIT,...",
+        type=_parse_image_quota,
+        default={},
+        help=f"Glance's own quotas, for image_quota_check: {', '.join(IMAGE_QUOTAS)} (default: none)",
+    )
 
 
 def _read_now(args: argparse.Namespace) -> datetime.datetime | None:

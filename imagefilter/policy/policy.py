@@ -83,28 +83,17 @@ def load(paste: Mapping[str, str], location: str, build_rules: BuildRules) -> Po
     """
     errors: list[str] = []
     files = ConfigFiles(find_files(paste), errors)
-    raw_options = files.options(_is_filter_section, errors) + read_paste(paste, location)
-    if not any(_is_own_section(section) for _, section in files.sections()):
-        errors += _misplaced(files.options(_is_default_section, errors))
-    select(files.options(is_misspelt, errors), (*OPTIONS, *OWN_RULE_OPTIONS), errors)  # only for the errors in it
-    origins = _by_project(raw_options, errors)
+    origins = _read_origins(files, read_paste(paste, location), errors)
     own_rules = read_own_rules(files.options(is_rule_section, errors), errors)
     rules = build_rules(own_rules, errors)
     for rule in own_rules:
         for project_id in rule.projects:  # its images are counted, say, though others' are not
             origins.setdefault(project_id, {})
-    values = {}
-    for project_id, given in origins.items():
-        values[project_id] = convert({**origins[""], **given}, OPTIONS, errors)
-    if not values[""]["actions"]:
-        errors.append("actions is empty, so nothing would be judged: remove the filter from the pipeline instead")
-    if values[""]["coordination_url"] is None and values[""]["audit_journal"] is not None:
-        values[""]["coordination_url"] = _default_coordination(values[""]["audit_journal"])
+    values = _convert_all(origins, errors)
     settings = {}
     for project_id, given in origins.items():
         settings[project_id] = build_settings(project_id, values[project_id], given, rules, errors)
-    if values[""]["identity_api_url"] is None:
-        errors += _find_keystone_without_url(values, origins)
+    errors += _find_keystone_without_url(values, origins)
     errors = list(dict.fromkeys(errors))
     # The switch for emergencies: no other mistake keeps an operator from using it.
     if errors and values[""]["mode"] != "off":
@@ -113,6 +102,30 @@ def load(paste: Mapping[str, str], location: str, build_rules: BuildRules) -> Po
     loaded = Loaded(location, visible, find_files(paste), compute_digest(values, SECRETS, _describe(own_rules)))
     policy = _policy(values[""], settings, origins, files.names_given(_is_own_section), loaded)
     return policy._replace(errors=tuple(errors), rules=tuple(rules), own_rules=tuple(own_rules))
+
+
+def _read_origins(
+    files: ConfigFiles, from_paste: Sequence[RawOption], errors: list[str]
+) -> dict[str, dict[str, RawOption]]:
+    """Return the options that are given, by the project that they are given for ("" for all) and by name."""
+    raw_options = [*files.options(_is_filter_section, errors), *from_paste]
+    if not any(_is_own_section(section) for _, section in files.sections()):
+        errors += _misplaced(files.options(_is_default_section, errors))
+    select(files.options(is_misspelt, errors), (*OPTIONS, *OWN_RULE_OPTIONS), errors)  # only for the errors in it
+    return _by_project(raw_options, errors)
+
+
+def _convert_all(origins: Mapping[str, Mapping[str, RawOption]], errors: list[str]) -> dict[str, dict[str, Any]]:
+    """Return the values of all options, by project ("" for all that have none of their own)."""
+    values = {}
+    for project_id, given in origins.items():
+        values[project_id] = convert({**origins[""], **given}, OPTIONS, errors)
+    common = values[""]
+    if not common["actions"]:
+        errors.append("actions is empty, so nothing would be judged: remove the filter from the pipeline instead")
+    if common["coordination_url"] is None and common["audit_journal"] is not None:
+        common["coordination_url"] = _default_coordination(common["audit_journal"])
+    return values
 
 
 def _describe(own_rules: Sequence[OwnRuleOptions]) -> list[Any]:
@@ -173,6 +186,8 @@ def _find_keystone_without_url(
     values: Mapping[str, Mapping[str, Any]], origins: Mapping[str, Mapping[str, RawOption]]
 ) -> Iterator[str]:
     """Report limits from a Keystone that nobody names: Nova's context has no catalog entry of it."""
+    if values[""]["identity_api_url"] is not None:
+        return
     for project_id, given in origins.items():
         raw = given.get("limits_source")
         if raw and values[project_id]["limits_source"] == "keystone":
@@ -206,14 +221,7 @@ def _policy(
         coordination_url=common["coordination_url"],
         lock_wait=common["lock_wait"],
         lock_lease=common["lock_lease"],
-        image_api=ImageAPIOptions(
-            url=common["image_api_url"],
-            interface=common["api_interface"],
-            region=common["api_region"],
-            ca_file=common["api_ca_file"],
-            timeout=common["api_timeout"],
-            identity_url=common["identity_api_url"],
-        ),
+        image_api=_image_api(common),
         settings=settings.pop(""),
         projects=settings,
         rules=(),
@@ -223,4 +231,15 @@ def _policy(
         loaded=loaded,
         counts_images=counts_images,
         needs_locks=counts_images or any(own.one_at_a_time for own in limits),
+    )
+
+
+def _image_api(common: Mapping[str, Any]) -> ImageAPIOptions:
+    return ImageAPIOptions(
+        url=common["image_api_url"],
+        interface=common["api_interface"],
+        region=common["api_region"],
+        ca_file=common["api_ca_file"],
+        timeout=common["api_timeout"],
+        identity_url=common["identity_api_url"],
     )
