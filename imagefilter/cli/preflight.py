@@ -11,6 +11,7 @@ from imagefilter.cli import pastechain, pipelines
 from imagefilter.cli._output import describe_missing
 from imagefilter.cli.authtoken_warnings import find_cache_warnings
 from imagefilter.cli.distribution import find_wrong_eggs
+from imagefilter.cli.keystone_warnings import find_keystone_warnings
 from imagefilter.cli.nova_warnings import find_nova_warnings
 from imagefilter.cli.pastefile import APPS, FILTERS, PasteFile, Section, name_of
 from imagefilter.cli.policy_warnings import NO_OPTIONS, find_warnings
@@ -166,6 +167,7 @@ def _check_policy(paste: Mapping[str, str], location: str) -> tuple[str, list[st
             level = "error"
         findings.append(f"{level}: {text}")
     findings += _check_coordination(policy)
+    findings += [f"warning: {warning}" for warning in find_keystone_warnings(policy)]
     findings += [f"warning: {warning}" for warning in find_warnings(policy)]
     findings += _find_leftovers(find_files(paste))
     findings += [f"warning: {warning}" for warning in find_nova_warnings(find_files(paste), policy)]

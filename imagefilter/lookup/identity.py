@@ -57,12 +57,29 @@ class IdentityAPI:
             return limits
 
 
+def check_identity_api(options: ImageAPIOptions) -> None:
+    """Ask the identity API for its version, which needs no token.
+
+    :raises LookupFailed: if it can't be asked for limits.
+    """
+    with CallerSession(None, options.ca_file, options.timeout, _MAX_BYTES, "Keystone can't be asked") as session:
+        version = session.get(_find_version_3(options), {}).get("version")
+        if not isinstance(version, dict) or not str(version.get("id")).startswith("v3"):
+            raise session.fail("it does not respond as version 3 of the identity API")
+
+
+def _find_version_3(options: ImageAPIOptions) -> str:
+    """Return the URL of the API's version 3; the operator's may end in it."""
+    url = (options.identity_url or "").rstrip("/").removesuffix("/v3").rstrip("/")
+    return f"{url}/v3"
+
+
 class _Asking:
     """The questions about one project."""
 
     def __init__(self, session: CallerSession, options: ImageAPIOptions, project_id: str) -> None:
         self._session = session
-        self._url = (options.identity_url or "").rstrip("/").removesuffix("/v3").rstrip("/")
+        self._url = _find_version_3(options)
         self._region = options.region
         self._project_id = project_id
 
@@ -99,7 +116,7 @@ class _Asking:
         parameters = {"resource_name": name}
         if collection == "limits":
             parameters["project_id"] = self._project_id
-        document = self._session.get(f"{self._url}/v3/{collection}", parameters)
+        document = self._session.get(f"{self._url}/{collection}", parameters)
         listed = document.get(collection)
         if not isinstance(listed, list) or document.get("truncated"):
             raise self._session.fail(f"its answer has no complete list of {collection}")

@@ -22,18 +22,19 @@ from imagefilter.rules.case import LookupFailed
 class CallerSession:
     """Asks one API as the caller.
 
-    :param token: of the caller.
+    :param token: of the caller; None: ask what needs no token.
     :param ca_file: with the certificates to verify by; None is the system's own.
     :param seconds: that all questions may take together.
     :param max_bytes: of all answers.
     :param failure: the beginning of each error: what could not be found out.
     """
 
-    def __init__(self, token: str, ca_file: str | None, seconds: float, max_bytes: int, failure: str) -> None:
+    def __init__(self, token: str | None, ca_file: str | None, seconds: float, max_bytes: int, failure: str) -> None:
         self._session = BoundedSession(seconds, max_bytes)
         self._session.verify = ca_file or ssl.get_default_verify_paths().cafile or True
-        headers = {"X-Auth-Token": token, "Accept": "application/json", "Accept-Encoding": "identity"}
-        self._session.headers.update(headers)
+        self._session.headers.update({"Accept": "application/json", "Accept-Encoding": "identity"})
+        if token is not None:
+            self._session.headers["X-Auth-Token"] = token
         self._max_bytes = max_bytes
         self._failure = failure
 

@@ -7,6 +7,8 @@ from typing import Any, Callable
 
 import pytest
 
+from imagefilter.lookup.identity import check_identity_api
+from imagefilter.policy.policy import ImageAPIOptions
 from tests.gateway.keystone import REGION, Keystone
 from tests.gateway.nova import ServedNova
 from tests.limits.glance import Glance
@@ -30,6 +32,11 @@ def alice(tenant: Callable[..., Tenant], keystone: Keystone) -> Callable[..., Te
     """Build a tenant whose limits are Keystone's; each answer is asked anew."""
     options = {"limits_source": "keystone", "identity_api_url": keystone.url, "lookup_ttl": "0"}
     return lambda user="alice", **more: tenant(user, **{**options, **more})
+
+
+@pytest.mark.parametrize("path", ["", "/v3"])
+def test_a_check_before_the_start(keystone: Keystone, path: str) -> None:
+    check_identity_api(ImageAPIOptions(None, "internal", None, None, 30.0, f"{keystone.url.removesuffix('/v3')}{path}"))
 
 
 def test_as_an_operator_and_a_tenant_do_it(alice: Any, limits: UnifiedLimits, keystone: Keystone) -> None:

@@ -112,6 +112,21 @@ def test_a_check_makes_no_file_of_locks(config: Path, tmp_path: Path, run: Any) 
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_limit_in_force_while_the_rest_is_a_trial(config: Path, tmp_path: Path, run: Any) -> None:
+    text = f"[imagefilter]\naudit_journal = {tmp_path}/audit.jsonl\nsnapshots_per_server = 2\nmode = warn\n"
+    config.write_text(text)
+    not_stamped = "warning: all projects: with mode = warn no image is stamped"
+    not_reserved = "warning: all projects: with metadata-reserved:warn a client can name another server"
+    out = run("check", "config", config).out
+    assert (not_stamped in out, not_reserved in out) == (True, False)
+    config.write_text(f"{text}rule_modes = server-limit:enforce\n")
+    out = run("check", "config", config).out
+    assert (not_stamped in out, not_reserved in out) == (False, True)
+    config.write_text(f"{text}rule_modes = server-limit:enforce,metadata-reserved:enforce\n")
+    out = run("check", "config", config).out
+    assert (not_stamped in out, not_reserved in out) == (False, False)
+
+
 def test_a_back_end_of_locks_that_is_down(config: Path, run: Any) -> None:
     pytest.importorskip("redis")
     config.write_text("[imagefilter]\nsnapshots_per_server = 2\ncoordination_url = redis://user:s3cr3t@127.0.0.1:1\n")
@@ -119,3 +134,19 @@ def test_a_back_end_of_locks_that_is_down(config: Path, run: Any) -> None:
     assert check.status == 2
     assert "error: coordination_url redis://127.0.0.1:1 can't be used: Redis failed: ConnectionError" in check.out
     assert "s3cr3t" not in check.err + check.out
+
+
+def test_limits_from_a_keystone_that_is_down(config: Path, tmp_path: Path, run: Any) -> None:
+    """A warning: the gateway's unit checks before its start, and may start before Keystone does."""
+    text = f"[imagefilter]\naudit_journal = {tmp_path}/audit.jsonl\nidentity_api_url = http://127.0.0.1:1\n"
+    config.write_text(f"{text}limits_source = keystone\n")
+    check = run("check", "config", config)
+    assert check.status == 0
+    reason = "Keystone can't be asked: ConnectionError"
+    assert f"warning: identity_api_url in section [imagefilter] of {config}: {reason}" in check.out
+    project = "[imagefilter:project:abc]\nlimits_source = keystone\n"
+    config.write_text(f"{text}{project}")
+    assert reason in run("check", "config", config).out
+    for unused in ("", f"{project}mode = off\n"):
+        config.write_text(f"{text}{unused}")
+        assert reason not in run("check", "config", config).out

@@ -13,9 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from imagefilter.lookup.identity import IdentityAPI
+from imagefilter.lookup.identity import IdentityAPI, check_identity_api
 from imagefilter.policy.policy import ImageAPIOptions
 from imagefilter.rules.case import LookupFailed
+from tests.ports import find_free_port
 from tests.waiting import wait_until
 
 PROJECT, OTHER = "p" * 32, "q" * 32
@@ -33,6 +34,8 @@ class FakeKeystone:
         fake = self
 
         def list_all(collection: str, name: str) -> Any:
+            if collection == "v3":
+                return {"version": {"id": "v3.14", "status": "stable"}}
             listed = {"registered_limits": registered, "limits": limits}[collection]
             # As MySQL compares them.
             found = [item for item in listed if not isinstance(item, dict) or item["resource_name"].lower() == name]
@@ -44,7 +47,7 @@ class FakeKeystone:
                 query = {name: values[-1] for name, values in parse_qs(url.query).items()}
                 fake.questions.append((url.path, query))
                 fake.tokens.add(self.headers["X-Auth-Token"])
-                document = (answer or list_all)(url.path.rpartition("/")[2], query["resource_name"])
+                document = (answer or list_all)(url.path.rpartition("/")[2], query.get("resource_name", ""))
                 status = 200
                 if isinstance(document, int):
                     status, document = document, {}
@@ -70,7 +73,10 @@ class FakeKeystone:
         self.server.server_close()
 
     def api(self, path: str = "/v3", region: str | None = None, ttl: int = 60) -> IdentityAPI:
-        return IdentityAPI(ImageAPIOptions(None, "internal", region, None, 10.0, f"{self.url}{path}"), ttl)
+        return IdentityAPI(self.options(path, region), ttl)
+
+    def options(self, path: str, region: str | None = None) -> ImageAPIOptions:
+        return ImageAPIOptions(None, "internal", region, None, 10.0, f"{self.url}{path}")
 
     def limits(self, region: str | None = None, project: str = PROJECT, seconds: float = 10) -> dict[str, int]:
         return self.api(region=region).limits("a token", project, seconds)
@@ -275,3 +281,38 @@ def test_nobody_waits_longer_for_anothers_question_than_for_an_own_one(serve: An
 def test_the_environment_is_no_proxy(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     assert serve([registered(3)]).limits() == {SERVER: 3}
+
+
+# --- a check before the start
+
+
+@pytest.mark.parametrize("path", ["", "/", "/v3", "/v3/"])
+def test_a_check_asks_without_a_token(serve: Any, path: str) -> None:
+    keystone = serve()
+    check_identity_api(keystone.options(path))
+    assert keystone.questions == [("/v3", {})]
+    assert keystone.tokens == {None}
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (404, "it responded 404"),
+        (301, "it responded 301"),
+        (503, "it responded 503"),
+        (b"<html>", "its answer is no JSON object"),
+        ({"versions": []}, "it does not respond as version 3 of the identity API"),
+        ({"version": {"id": "v2.1"}}, "it does not respond as version 3 of the identity API"),
+        ({"version": {"id": 3}}, "it does not respond as version 3 of the identity API"),
+    ],
+)
+def test_a_check_of_something_else(serve: Any, answer: Any, reason: str) -> None:
+    keystone = serve(answer=lambda collection, name: answer)
+    with pytest.raises(LookupFailed, match=f"^Keystone can't be asked: {reason}"):
+        check_identity_api(keystone.options("/v3"))
+
+
+def test_a_check_of_a_keystone_that_is_down() -> None:
+    options = ImageAPIOptions(None, "internal", None, None, 1.0, f"http://127.0.0.1:{find_free_port()}")
+    with pytest.raises(LookupFailed, match="Keystone can't be asked: ConnectionError"):
+        check_identity_api(options)
