@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import types
@@ -12,6 +13,7 @@ import pytest
 
 pytest.importorskip("tenacity", reason="no tenacity in this virtualenv")
 
+from imagefilter.journal import files
 from imagefilter.journal.position import Position
 from imagefilter.relay import counters, loop
 from imagefilter.relay.checkpoint import State
@@ -152,6 +154,33 @@ def test_an_unreadable_journal_keeps_no_other_waiting(folder: Folder, tmp_path: 
     assert len(publisher.published) == 1
     assert "Too many levels of symbolic links" in relay.progress()[str(first)].last_error
     assert relay.progress()[str(second)].last_error == ""
+
+
+def test_an_unreadable_rotated_file_holds_up_its_journal(
+    folder: Folder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records come in order, and none is lost: which ones are in the file nobody knows before it can be read."""
+    records = [record(number) for number in range(2)]
+    write(folder.journal, records[0])
+    rotated = Path(f"{folder.journal}-20261126")
+    folder.journal.rename(rotated)
+    write(folder.journal, records[1])
+    open_file = files.open_file
+
+    def refuse(path: str) -> Any:
+        if path == str(rotated):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return open_file(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "open_file", refuse)
+        is_done, relay = run_once(folder, publisher := FakePublisher())
+    assert (is_done, publisher.published) == (False, [])
+    reason = f"it can't be read: [Errno 13] Permission denied: '{rotated}'"
+    assert relay.progress()[str(folder.journal)].last_error == reason
+    assert f"{folder.journal}: {reason}" in caplog.text
+    assert run_once(folder, publisher)[0]
+    assert publisher.published == records
 
 
 def test_keeps_the_place_of_a_journal_that_is_not_followed_now(folder: Folder, tmp_path: Path) -> None:
