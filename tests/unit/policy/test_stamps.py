@@ -82,6 +82,7 @@ def test_a_trial_stamps_what_a_limit_in_force_counts_by(options: dict[str, str],
 
 @pytest.mark.parametrize(("mode", "keys"), [("enforce", NEEDED), ("warn", set())])
 def test_a_trial_stamps_what_an_own_rule_in_force_counts_by(tmp_path: Path, mode: str, keys: set[str]) -> None:
+    pytest.importorskip("cel_expr_python")
     path = tmp_path / "imagefilter.conf"
     path.write_text(
         "[imagefilter]\nmode = warn\n"
