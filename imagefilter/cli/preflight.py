@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from imagefilter.cli import pastechain, pipelines
 from imagefilter.cli._output import describe_missing
+from imagefilter.cli.api_warnings import find_ca_errors, find_keystone_warnings
 from imagefilter.cli.authtoken_warnings import find_cache_warnings
 from imagefilter.cli.distribution import find_wrong_eggs
-from imagefilter.cli.keystone_warnings import find_keystone_warnings
 from imagefilter.cli.nova_warnings import find_nova_warnings
 from imagefilter.cli.pastefile import APPS, FILTERS, PasteFile, Section, name_of
 from imagefilter.cli.policy_warnings import NO_OPTIONS, find_warnings
@@ -167,6 +167,7 @@ def _check_policy(paste: Mapping[str, str], location: str) -> tuple[str, list[st
             level = "error"
         findings.append(f"{level}: {text}")
     findings += _check_coordination(policy)
+    findings += [f"error: {error}" for error in find_ca_errors(policy)]
     findings += [f"warning: {warning}" for warning in find_keystone_warnings(policy)]
     findings += [f"warning: {warning}" for warning in find_warnings(policy)]
     findings += _find_leftovers(find_files(paste))
@@ -175,7 +176,11 @@ def _check_policy(paste: Mapping[str, str], location: str) -> tuple[str, list[st
 
 
 def _check_coordination(policy: Policy) -> Iterator[str]:
-    """Get a lock and give it back, as the process that judges would."""
+    """Get a lock and give it back, as the process that judges would.
+
+    If etcd or Redis can't be used, that is a warning: the gateway's unit runs the check before a start, and may start
+    before they do. Until they respond, only the image actions that need a lock are refused.
+    """
     if not policy.needs_locks:
         return
     for error in coordination_errors(policy):
@@ -194,7 +199,10 @@ def _check_coordination(policy: Policy) -> Iterator[str]:
         if lease:
             lease.release()
     except BackendFailed as error:
-        yield f"error: coordination_url {describe(url)} can't be used: {error}"
+        level = "warning"
+        if url.startswith("file:"):
+            level = "error"
+        yield f"{level}: coordination_url {describe(url)} can't be used: {error}"
 
 
 def _check_gateway(paste: Mapping[str, str], location: str) -> tuple[str, list[str]]:

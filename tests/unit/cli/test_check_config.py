@@ -128,12 +128,22 @@ def test_a_limit_in_force_while_the_rest_is_a_trial(config: Path, tmp_path: Path
 
 
 def test_a_back_end_of_locks_that_is_down(config: Path, run: Any) -> None:
+    """A warning, as for a Keystone that is down: with an error, a power cut would leave the gateway down for good."""
     pytest.importorskip("redis")
     config.write_text("[imagefilter]\nsnapshots_per_server = 2\ncoordination_url = redis://user:s3cr3t@127.0.0.1:1\n")
     check = run("check", "config", config)
-    assert check.status == 2
-    assert "error: coordination_url redis://127.0.0.1:1 can't be used: Redis failed: ConnectionError" in check.out
+    assert check.status == 0
+    assert "warning: coordination_url redis://127.0.0.1:1 can't be used: Redis failed: ConnectionError" in check.out
     assert "s3cr3t" not in check.err + check.out
+    assert run("check", "config", config, "--strict").status == 1
+
+
+def test_a_file_of_locks_that_nobody_may_open(config: Path, tmp_path: Path, run: Any) -> None:
+    (tmp_path / "locks").mkdir()
+    config.write_text(f"[imagefilter]\nsnapshots_per_server = 2\ncoordination_url = file://{tmp_path}/locks\n")
+    check = run("check", "config", config)
+    assert check.status == 2
+    assert f"error: coordination_url file://{tmp_path}/locks can't be used: " in check.out
 
 
 def test_limits_from_a_keystone_that_is_down(config: Path, tmp_path: Path, run: Any) -> None:
@@ -150,3 +160,23 @@ def test_limits_from_a_keystone_that_is_down(config: Path, tmp_path: Path, run: 
     for unused in ("", f"{project}mode = off\n"):
         config.write_text(f"{text}{unused}")
         assert reason not in run("check", "config", config).out
+
+
+@pytest.mark.parametrize("content", [None, "not a certificate\n"])
+def test_certificates_that_cannot_be_read(config: Path, tmp_path: Path, run: Any, content: str | None) -> None:
+    if content:
+        (tmp_path / "ca.pem").write_text(content)
+    config.write_text(f"[imagefilter]\naudit_journal = {tmp_path}/audit.jsonl\napi_ca_file = {tmp_path}/ca.pem\n")
+    check = run("check", "config", config)
+    assert check.status == 2
+    assert f"error: api_ca_file = {tmp_path}/ca.pem in section [imagefilter] of {config}: " in check.out
+
+
+def test_certificates_that_can_be_read(config: Path, tmp_path: Path, run: Any) -> None:
+    trustme = pytest.importorskip("trustme")
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    for path in (tmp_path / "ca.pem", tmp_path, ""):
+        config.write_text(f"[imagefilter]\naudit_journal = {tmp_path}/audit.jsonl\napi_ca_file = {path}\n")
+        check = run("check", "config", config)
+        assert check.status == 0
+        assert "api_ca_file" not in check.out

@@ -1,11 +1,25 @@
-"""Whether the Keystone that has the limits responds."""
+"""Whether what the lookups need is there: the certificates, and the Keystone that has the limits."""
 
 from __future__ import annotations
 
+import os
+import ssl
 from collections.abc import Iterator
 
 from imagefilter.policy.policy import Policy
 from imagefilter.rules.case import LookupFailed
+
+
+def find_ca_errors(policy: Policy) -> Iterator[str]:
+    """Yield why ``api_ca_file`` can't be used: then no API that is asked over TLS would be believed."""
+    raw = policy.origins[""].get("api_ca_file")
+    path = policy.image_api.ca_file
+    if raw is None or not path or os.path.isdir(path):  # requests takes a directory of certificates as well
+        return
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:  # ssl.SSLError is one
+        yield f"api_ca_file = {path} in {raw.location}: {error}"
 
 
 def find_keystone_warnings(policy: Policy) -> Iterator[str]:
