@@ -113,8 +113,8 @@ class _Rejoined(io.RawIOBase):
 
 def _too_large(limit: int) -> Fault:
     LOG.warning(
-        "refused a body of more than %d bytes: [imagefilter] max_body_bytes must be at least the compute API's own"
-        " [oslo_middleware] max_request_body_size",
+        "a body has more than %d bytes, so it is not judged: [imagefilter] max_body_bytes must be at least the compute"
+        " API's own [oslo_middleware] max_request_body_size",
         limit,
     )
     return Fault(413, f"Request is too large. Larger than max_body_bytes ({limit}).")
