@@ -167,8 +167,9 @@ server was booted from. To stop that, set ``[DEFAULT] non_inheritable_image_prop
 location, backend, instance_owner`` in nova.conf.
 
 Recommended in addition, since they forge where an image came from: ``instance_uuid, base_image_ref, user_id,
-backup_type``. Your list replaces the default, so repeat the default's keys. Do not add ``image_type``: Packer and
-others set it.
+backup_type``. Also ``mappings, block_device_mapping``: Nova reads both as JSON, and with any other text it responds
+500 after it has made the image. Your list replaces the default, so repeat the default's keys. Do not add
+``image_type``: Packer and others set it.
 """,
     ),
     cfg.StrOpt(

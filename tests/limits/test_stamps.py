@@ -129,3 +129,13 @@ def act(alice: Tenant, server: str, document: Any) -> Any:
     response = send(alice.cloud.bare, "POST", f"/v2.1/servers/{server}/action", document, headers)
     alice.cloud.settle(server)
     return response
+
+
+@pytest.mark.parametrize("key", ["mappings", "block_device_mapping"])
+def test_what_nova_reads_as_json(tenant: Callable[..., Tenant], glance: Glance, key: str) -> None:
+    """Nova responds 500 to any other text, and the image stays: metadata_reserved recommends to refuse both keys."""
+    metadata = {key: "no JSON"}
+    assert tenant(metadata_reserved=key).image(metadata=metadata).status_int == 403
+    assert not glance.snapshots()
+    assert tenant().image(metadata=metadata).status_int == 500
+    assert len(glance.snapshots()) == 1
