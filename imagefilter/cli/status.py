@@ -106,11 +106,14 @@ def _find_problems(states: Sequence[FilterState], files: _FilePolicies) -> Itera
             yield f"error: {name}: its files can't be loaded any more: {files.error(state)}"
         if compared == "differs":
             yield (
-                f"warning: {name} judges by another policy than {', '.join(state.files) or state.section} says now: it"
-                " looks there at its next image action"
+                f"warning: {name} judges by another policy than {', '.join(state.files) or state.section} has now: it"
+                " reads the new one at its next image action"
             )
         if state.coordination and len({other.coordination for other in states}) > 1:
-            yield f"warning: {name} locks in {state.coordination}, others elsewhere: limits don't hold among them"
+            yield (
+                f"warning: {name} has its locks in {state.coordination}, and others have theirs in another place:"
+                " limits don't hold across them"
+            )
         if state.unrecorded:
             yield f"error: {name} could not write {state.unrecorded} records: see its log"
 
@@ -118,12 +121,13 @@ def _find_problems(states: Sequence[FilterState], files: _FilePolicies) -> Itera
 def _print_notes(states: Sequence[FilterState], shown: Sequence[FilterState]) -> None:
     places = sorted({state.coordination for state in shown if state.coordination})
     if places:
-        sys.stderr.write(f"limits are locked in {', '.join(map(printable, places))}\n")
+        sys.stderr.write(f"the locks of the limits are in {', '.join(map(printable, places))}\n")
     for state in shown:
         for text in state.stays_on:
             sys.stderr.write(f"process {state.process.pid} of {state.host}: stays on: {printable(text)}\n")
     if len(states) > len(shown):
-        sys.stderr.write(f"processes that have ended, or fell silent: {len(states) - len(shown)} (--all lists them)\n")
+        hidden = len(states) - len(shown)
+        sys.stderr.write(f"processes that have ended, or write no more records: {hidden} (--all lists them)\n")
 
 
 def _build_row(state: FilterState, files: _FilePolicies) -> tuple[Any, ...]:

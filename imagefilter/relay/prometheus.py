@@ -69,7 +69,7 @@ class RelayCollector(Collector):
     def _behind(self) -> Metric:
         behind = GaugeMetricFamily(
             "imagefilter_counting_behind_seconds",
-            "How far the counting is behind the journal; over 10 its counters are left out.",
+            "Seconds that the counts are behind the journal; above 10 the counters of this journal are absent.",
             labels=["journal"],
         )
         for journal, seconds in self._counting.behind().items():

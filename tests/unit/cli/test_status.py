@@ -112,7 +112,7 @@ def test_a_process_that_has_ended(watched: Watched) -> None:
     watched.writer.post(image())
     result = watched.status()
     assert (result.status, [row["PID"] for row in result.rows]) == (0, [os.getpid()])
-    assert "processes that have ended, or fell silent: 1 (--all lists them)" in result.err
+    assert "processes that have ended, or write no more records: 1 (--all lists them)" in result.err
     assert {row["PID"] for row in watched.status("--all").rows} == {os.getpid(), child}
 
 
