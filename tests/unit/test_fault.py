@@ -60,6 +60,18 @@ def test_all_headers_of_a_401() -> None:
     ]
 
 
+def test_a_fault_that_says_when_to_try_again() -> None:
+    """Nova's own 429 has it in the body as well: nova/api/openstack/wsgi.py Fault."""
+    _, headers, body = respond(Fault(429, "x", retry_after=7), {"REQUEST_METHOD": "POST"})
+    assert body == b'{"overLimit": {"message": "x", "code": 429, "retryAfter": "7"}}'
+    assert ("Retry-After", "7") in headers
+    _, headers, body = respond(Fault(409, "x", retry_after=7), {"REQUEST_METHOD": "POST"})
+    assert body == b'{"conflictingRequest": {"message": "x", "code": 409}}'
+    assert ("Retry-After", "7") in headers
+    _, headers, _ = respond(Fault(409, "x"), {"REQUEST_METHOD": "POST"})
+    assert "Retry-After" not in dict(headers)
+
+
 def test_responds_with_the_request_id_if_there_is_one() -> None:
     response = Guarded().post(BAD, **{"openstack.request_id": "req-1"})
     assert response.headers["X-OpenStack-Request-Id"] == response.headers["X-Compute-Request-Id"] == "req-1"

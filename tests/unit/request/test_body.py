@@ -75,6 +75,12 @@ def test_reads_one_byte_past_the_limit_of_a_body_without_length() -> None:
     assert stream.tell() == LIMIT + 1
 
 
+def test_takes_a_body_of_the_limit_without_length() -> None:
+    guarded = Guarded(max_body_bytes=str(len(GOOD)))
+    environ = {"wsgi.input": io.BytesIO(GOOD), "CONTENT_LENGTH": None, **TERMINATED}
+    assert guarded.post(b"", **environ).status_int == 202
+
+
 def test_the_limit_is_an_option_and_the_log_names_both_limits(caplog: pytest.LogCaptureFixture) -> None:
     assert Guarded(max_body_bytes=str(len(GOOD))).post(GOOD).status_int == 202
     assert Guarded(max_body_bytes=str(len(GOOD) - 1)).post(GOOD).status_int == 413

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from imagefilter.request.codec import decode, type_name
+from imagefilter.request.codec import decode, is_too_deep, type_name
 from tests.cases import image
 from tests.unit.fakes import PATH, Guarded, get_fault
 
@@ -128,3 +128,31 @@ def test_an_image_action_has_at_most_a_hundred_levels(opening: str, closing: str
 )
 def test_names_json_types(value: Any, name: str) -> None:
     assert type_name(value) == name
+
+
+DEEP = {
+    "lists": "[" * 101 + "]" * 101,
+    "objects": '{"":' * 101 + "0" + "}" * 101,
+    "lists in objects": '{"":' * 49 + "[" * 52 + "]" * 52 + "}" * 49,
+    "objects in lists": "[" * 52 + '{"":' * 49 + "0" + "}" * 49 + "]" * 52,
+    "beside something flat": "[" * 101 + "]" * 100 + ", []]",
+    "beside something flat, in an object": '{"a": ' + "[" * 100 + "]" * 100 + ', "b": []}',
+}
+
+
+@pytest.mark.parametrize("text", DEEP.values(), ids=DEEP)
+def test_what_is_deeper_than_100_levels_is_too_deep(text: str) -> None:
+    assert is_too_deep(text.encode(), json.loads(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100 + "]" * 100,
+        '{"":' * 50 + "[" * 50 + "]" * 50 + "}" * 50,
+        json.dumps([[]] * 200),
+        json.dumps({"k": "[{" * 200}),
+    ],
+)
+def test_what_has_100_levels_is_not(text: str) -> None:
+    assert not is_too_deep(text.encode(), json.loads(text))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from imagefilter.request.identity import identify
+from imagefilter.request.identity import Identity, identify, read_delegation, read_names
 from tests.unit.fakes import CONTEXT, PATH, Guarded, Journalled
 
 CLAIMS = {"HTTP_X_USER_ID": "root", "HTTP_X_PROJECT_ID": "p", "HTTP_X_ROLES": "admin,member"}
@@ -19,6 +19,42 @@ def test_believes_novas_context_before_any_header() -> None:
     identity = identify({"nova.context": CONTEXT, **CLAIMS})
     assert (identity.user_id, identity.project_id) == (CONTEXT.user_id, CONTEXT.project_id)
     assert (identity.roles, identity.authenticated, identity.has_token) == ({"member"}, True, True)
+
+
+REQUEST = {"REMOTE_ADDR": "192.0.2.1", "openstack.request_id": "req-1"}
+
+
+def test_the_whole_identity_of_novas_context() -> None:
+    context = types.SimpleNamespace(user_id="u", project_id="p", roles=["R"], user_domain_id="d")
+    expected = Identity("u", "p", frozenset({"r"}), True, True, "192.0.2.1", "req-1", "d")
+    assert identify({"nova.context": context, **REQUEST}) == expected
+    nowhere = expected._replace(address="", request_id="")
+    assert identify({"nova.context": context}) == nowhere
+
+
+def test_the_whole_identity_behind_auth_token() -> None:
+    environ = {"keystone.token_auth": object(), "HTTP_X_USER_DOMAIN_ID": "d", **CLAIMS}
+    expected = Identity("root", "p", frozenset({"admin", "member"}), True, True, "192.0.2.1", "req-1", "d")
+    assert identify({**environ, **REQUEST}) == expected
+    assert identify(environ) == expected._replace(address="", request_id="")
+
+
+def test_the_whole_identity_of_a_stranger() -> None:
+    expected = Identity(None, None, frozenset(), False, False, "192.0.2.1", "req-1")
+    assert identify({**CLAIMS, "HTTP_X_USER_DOMAIN_ID": "d", **REQUEST}) == expected
+
+
+def test_a_strangers_headers_name_nobody_in_a_record() -> None:
+    """Neither without auth_token, nor behind one that vouches for somebody else than Nova's context."""
+    token = {"token": {"audit_ids": ["a"], "OS-TRUST:trust": {"id": "t"}}}
+    environ = {**CLAIMS, "HTTP_X_USER_NAME": "Root", "keystone.token_info": token}
+    for asking in (environ, {**environ, "nova.context": CONTEXT}):
+        identity = identify(asking)
+        assert read_delegation(asking, identity._replace(authenticated=False)) == {}
+        assert read_names(asking, identity._replace(authenticated=False)) == {}
+    other = identify({**environ, "nova.context": CONTEXT})
+    assert read_delegation(environ, other) == {}
+    assert read_delegation(environ, identify(environ)) == {"trust": {"id": "t"}, "audit_ids": ["a"]}
 
 
 @pytest.mark.parametrize("mark", ["keystone.token_auth", "keystone.token_info"])
