@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
@@ -125,6 +126,15 @@ def test_shelve_names_no_image(tmp_path: Path) -> None:
 # --- how it comes
 
 
+def test_the_seconds_until_it_begins(tmp_path: Path) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        time.sleep(0.01)
+        start_response("202 Accepted", [])
+        return []
+
+    assert 0.01 <= Run(tmp_path, app).content["seconds"] < 30
+
+
 def test_a_response_may_start_late(tmp_path: Path) -> None:
     def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
         start_response("202 Accepted", [JSON])
@@ -186,11 +196,15 @@ def raising_at_close(environ: dict[str, Any], start_response: Any) -> Any:
     return BrokenClose([b"x"])
 
 
-@pytest.mark.parametrize(("app", "status"), [(raising, None), (raising_late, 202)])
-def test_an_exception_is_an_outcome_and_is_passed_on(tmp_path: Path, app: App, status: int | None) -> None:
+@pytest.mark.parametrize(("app", "status", "image_id"), [(raising, None, None), (raising_late, 202, IMAGE)])
+def test_an_exception_is_an_outcome_and_is_passed_on(
+    tmp_path: Path, app: App, status: int | None, image_id: str | None
+) -> None:
     run = Run(tmp_path, app)
     assert isinstance(run.error, Broken)
     assert (run.content["error"], run.content["status"], run.outcome) == ("Broken", status, "failure")
+    assert run.content["image_id"] == image_id
+    assert (run.content["seconds"] > 0) == (status is not None), "the time until the response began"
     assert "secret" not in run.journal.read_text()
 
 

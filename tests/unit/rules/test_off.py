@@ -72,6 +72,19 @@ def test_a_chunked_body_over_the_limit_goes_on_whole(size: int) -> None:
     assert send(app, "POST", PATH, b"", **AUTHENTICATED, **environ).body == body
 
 
+@pytest.mark.parametrize(("start", "rest"), [(70_000, 1), (1, 70_000), (70_000, 70_000)])
+def test_a_chunked_body_over_the_limit_can_be_read_in_steps(start: int, rest: int) -> None:
+    body = b"x" * start + b"y" * rest
+    environ = build_environ("POST", PATH, b"", None, **AUTHENTICATED)
+    environ.update({"CONTENT_LENGTH": "", "wsgi.input_terminated": True, "wsgi.input": io.BytesIO(body)})
+    streams: list[Any] = []
+    app = filter_factory({}, mode="off", max_body_bytes=str(start))(
+        lambda environ, start_response: streams.append(environ["wsgi.input"]) or []
+    )
+    app(environ, lambda *args: None)
+    assert b"".join(iter(lambda: streams[0].read(1000), b"")) == body
+
+
 def test_a_body_that_ends_early_arrives_as_far_as_it_came() -> None:
     guarded = Guarded(mode="off")
     guarded.post(b'{"createImage"', CONTENT_LENGTH="99")
