@@ -76,9 +76,14 @@ def decode_latin1(text: str) -> str:
 
 
 def read_rotation(rotation: Any) -> int | None:
-    """Return the rotation of a createBackup as Nova reads it, also in quotes; None if Nova refuses it."""
+    """Return the rotation of a createBackup as Nova reads it, also in quotes; None if Nova refuses it.
+
+    (To jsonschema, and so to Nova, 4.0, 4e0 and -0.0 are integers.)
+    """
     if type(rotation) is str and _DIGITS.fullmatch(rotation):
         return int(rotation[:_MAX_DIGITS])
+    if type(rotation) is float and rotation.is_integer():
+        rotation = int(rotation)
     if type(rotation) is int and rotation >= 0:
         return rotation
     return None

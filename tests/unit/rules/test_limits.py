@@ -205,7 +205,7 @@ def test_the_usage_that_a_client_is_told(options: dict[str, str], usage: Usage, 
 ROTATION = {"backup_rotation_min": "2", "backup_rotation_max": "7"}
 
 
-@pytest.mark.parametrize("rotation", [2, "2", 7, "7", "007"])
+@pytest.mark.parametrize("rotation", [2, "2", 7, "7", "007", 2.0, 7.0])
 def test_a_rotation_within_its_bounds(rotation: Any) -> None:
     assert judge(build(backup(rotation=rotation), **ROTATION), FakeLookups()).decision == "allow"
 
@@ -216,7 +216,11 @@ def test_a_rotation_within_its_bounds(rotation: Any) -> None:
         (8, "Backup rotation too large (maximum 7, requested 8)", 7, 8),
         ("8", "Backup rotation too large (maximum 7, requested 8)", 7, 8),
         (10**100, f"Backup rotation too large (maximum 7, requested 1{'0' * 76}...)", 7, 2**63 - 1),
+        (8.0, "Backup rotation too large (maximum 7, requested 8)", 7, 8),
+        (1e300, f"Backup rotation too large (maximum 7, requested {str(int(1e300))[:77]}...)", 7, 2**63 - 1),
         (1, "Backup rotation too small (minimum 2, requested 1)", 2, 1),
+        (1.0, "Backup rotation too small (minimum 2, requested 1)", 2, 1),
+        (-0.0, "Backup rotation too small (minimum 2, requested 0)", 2, 0),
         (0, "Backup rotation too small (minimum 2, requested 0)", 2, 0),
     ],
 )
@@ -233,7 +237,10 @@ def test_a_largest_rotation_of_0_is_a_limit(rotation: int, decision: str) -> Non
     assert judge(context, FakeLookups()).decision == decision
 
 
-@pytest.mark.parametrize("document", [image(rotation=8), backup(rotation="x"), backup(rotation=None)])
+@pytest.mark.parametrize(
+    "document",
+    [image(rotation=8), backup(rotation="x"), backup(rotation=None), backup(rotation=2.5), backup(rotation=-1.0)],
+)
 def test_a_rotation_that_nova_does_not_read(document: Any) -> None:
     """Nova itself refuses a createBackup without a number, and reads none of a createImage."""
     assert judge(build(document, **ROTATION), FakeLookups()).decision == "allow"
