@@ -20,7 +20,10 @@ from imagefilter.housekeeping.image import RECORD, Image, read_time
 _ALL = {"all_tenants": "1"}
 _EVERY = {"visibility": "all"}  # without it an administrator sees no community images
 
-# From 2.69 on Nova lists servers of cells that are down, with status UNKNOWN, where it left them out before.
+# Nova leaves out servers that are deleted and can be restored; a restored one needs its image again.
+_ALL_SERVERS = {**_ALL, "soft_deleted": "1"}
+
+# From 2.69 on Nova shows what it can't tell of a cell that is down, with status UNKNOWN.
 _COMPUTE_VERSION = "2.69"
 
 
@@ -73,7 +76,8 @@ class OpenStack:
     def servers(self) -> Iterator[list[Document]]:
         """List the servers of all projects."""
         for compute in self._computes:
-            yield from compute.pages("/servers/detail", "servers", _ALL)
+            _check_cells(compute)
+            yield from compute.pages("/servers/detail", "servers", _ALL_SERVERS)
 
     def server(self, server_id: str) -> Server | None:
         """Return a server; None if no region has it."""
@@ -85,8 +89,12 @@ class OpenStack:
 
     def is_booted_from(self, image_id: str) -> bool:
         """Return whether there is a server that was booted from an image."""
-        params = {**_ALL, "image": image_id}
-        return any(page for compute in self._computes for page in compute.pages("/servers", "servers", params))
+        params = {**_ALL_SERVERS, "image": image_id}
+        for compute in self._computes:
+            if any(compute.pages("/servers", "servers", params)):
+                return True
+            _check_cells(compute)
+        return False
 
     def volumes(self) -> Iterator[list[Document]]:
         """List the volumes of all projects."""
@@ -114,6 +122,24 @@ class OpenStack:
         :raises Refused: if Cinder refuses.
         """
         return any(api.delete(f"/snapshots/{quote_id(snapshot_id)}") for api in self._volumes)
+
+
+def _check_cells(compute: API) -> None:
+    """Make sure that a list of servers is complete.
+
+    Nova silently leaves out the servers of a cell that is down from a list that has pages or filters
+    (nova/api/openstack/compute/servers.py _is_cell_down_supported). The list of its services has no pages, and at 2.69
+    names those of such a cell.
+
+    :raises AskFailed: if a cell is down.
+    """
+    document = compute.get("/os-services")
+    services = document.get("services")
+    if not isinstance(services, list):
+        raise AskFailed(f"{compute.name}: GET /os-services: there is no list 'services' in the response")
+    for service in services:
+        if not isinstance(service, dict) or service.get("status") == "UNKNOWN":
+            raise AskFailed(f"{compute.name}: a cell is down: nobody knows which images its servers need")
 
 
 def _read_volume_snapshot(document: Mapping[str, Any]) -> VolumeSnapshot:
