@@ -107,9 +107,10 @@ def read_time(value: Any) -> datetime.datetime | None:
         return None
     try:
         time = datetime.datetime.fromisoformat(value.strip().replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    if time.tzinfo is None:
+        if time.tzinfo is None:
+            return None
+        time.astimezone(datetime.timezone.utc)
+    except (ValueError, OverflowError):  # a tenant may write the year 1 of an eastern zone
         return None
     return time
 

@@ -24,6 +24,8 @@ UTC = datetime.timezone.utc
         ("2026-11-26", None),
         ("", None),
         ("never", None),
+        ("0001-01-01T00:00:00+23:59", None),
+        ("9999-12-31T23:59:59-01:00", None),
         (None, None),
         (1764198000, None),
         ("9" * 65535, None),
