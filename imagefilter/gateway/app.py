@@ -39,6 +39,9 @@ LOG = logging.getLogger(__name__)
 _READ_AHEAD_BYTES = 1024 * 1024
 _CHUNK_BYTES = 65536
 
+# What a load balancer before the compute API responds if that did not answer it: the request may be carried out.
+_UNKNOWN_STATUSES = frozenset((502, 504))
+
 # Nothing runs twice if one of these is sent twice.
 _REPEATABLE = frozenset(("GET", "HEAD", "OPTIONS"))
 
@@ -68,6 +71,8 @@ class Gateway:
                 environ["imagefilter.unknown_outcome"] = True
             LOG.error("%s %a: %s %s", environ["REQUEST_METHOD"], environ.get("PATH_INFO"), failure.message, error)
             return failure(environ, start_response)
+        if response.upstream.status in _UNKNOWN_STATUSES:
+            environ["imagefilter.unknown_outcome"] = True
         start_response(response.status, build_response_headers(environ, response.upstream, response.length))
         return response
 

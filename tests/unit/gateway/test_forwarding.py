@@ -6,9 +6,11 @@ import io
 from typing import Any
 
 import pytest
+import urllib3
 
 from imagefilter.fault import Fault
-from imagefilter.gateway.app import app_factory
+from imagefilter.filter import UNKNOWN_OUTCOME
+from imagefilter.gateway.app import Gateway, app_factory
 from imagefilter.gateway.forwarding import UNREAD_BODY_BYTES, build_target, read_method, take_body
 from imagefilter.gateway.headers import build_request_headers
 from tests.wsgi import build_environ
@@ -123,3 +125,29 @@ def test_request_that_can_not_be_written_is_a_400() -> None:
     environ = build_environ("GET", "/", headers={"X-Bad": "a\r\nContent-Length: 5"})
     list(app(environ, lambda status, *_: statuses.append(status)))  # type: ignore[arg-type,func-returns-value]
     assert statuses == ["400 Bad Request"]
+
+
+class Upstream:
+    """A pool of connections to a compute API that always responds with one status."""
+
+    def __init__(self, status: int) -> None:
+        self._status = status
+
+    def urlopen(self, *args: Any, **kwargs: Any) -> urllib3.HTTPResponse:
+        return urllib3.HTTPResponse(io.BytesIO(b"{}"), status=self._status, preload_content=False)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    ("status", "is_unknown"), [(202, False), (400, False), (500, False), (502, True), (503, False), (504, True)]
+)
+def test_nobody_knows_what_became_of_a_request_if_a_load_balancer_gives_it_up(status: int, is_unknown: bool) -> None:
+    """Nova may still make an image of it, so the filter keeps the locks until they run out."""
+    gateway = Gateway(lambda **options: Upstream(status))  # type: ignore[arg-type,return-value]
+    environ = build_environ("POST", "/v2.1/servers/x/action", b"{}")
+    statuses: list[str] = []
+    list(gateway.forward(environ, lambda text, headers: statuses.append(text[:3])))  # type: ignore[arg-type,func-returns-value]
+    assert statuses == [str(status)]
+    assert (UNKNOWN_OUTCOME in environ) is is_unknown
