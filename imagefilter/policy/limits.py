@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 from oslo_utils import uuidutils
 
-#: Metadata keys that the filter sets itself on each judged image of a project with limits or an expiry.
-STAMPS = ("imagefilter_server", "imagefilter_stamped", "imagefilter_record")
-
-#: The one that says until when an image is kept.
+#: The metadata key that says until when an image is kept.
 EXPIRES = "imagefilter_expires"
+
+#: Metadata keys that the filter sets itself on each judged image of a project with limits or an expiry. All of them:
+#: Nova copies those of the image that a server was booted from, and anybody may write an expiry into his own image.
+STAMPS = ("imagefilter_server", "imagefilter_stamped", "imagefilter_record", EXPIRES)
 
 # nova/image/glance.py, nova/compute/utils.py create_image(): what says of which server an image is, and what a backup
 # is found by. A client's metadata of the same name wins over Nova's own.

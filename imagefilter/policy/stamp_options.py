@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from imagefilter.policy.config import RawOption
 from imagefilter.policy.durations import parse_duration
-from imagefilter.policy.limits import EXPIRES, STAMPS, Limits, find_marks
+from imagefilter.policy.limits import STAMPS, Limits, find_marks
 from imagefilter.policy.options import IMAGE_FIELDS
 from imagefilter.policy.reserved import ReservedKeys, build_reserved
 from imagefilter.policy.templates import Template, parse_templates
@@ -30,8 +30,6 @@ def find_stamps(
     stamps: tuple[str, ...] = ()
     if limits.count_images or expires_after:
         stamps = STAMPS
-    if expires_after:
-        stamps = (*stamps, EXPIRES)
     return stamps + tuple(metadata_set)
 
 

@@ -15,6 +15,9 @@ from imagefilter.request.action import NAMED_ACTIONS
 
 _UTC = datetime.timezone.utc
 
+# Where an image is kept for ever; it must not be another image's time.
+_NEVER = "never"
+
 
 def stamp(context: RequestContext) -> dict[str, Any] | None:
     """Return the image's metadata with the stamps; None if there are none to set.
@@ -41,8 +44,9 @@ def _build_texts(context: RequestContext, now: datetime.datetime) -> dict[str, s
         "imagefilter_server": context.server_id,
         "imagefilter_stamped": _write_time(now),
         "imagefilter_record": context.record_id,
+        EXPIRES: _NEVER,
     }
-    if settings.expires_after:
+    if settings.expires_after and settings.mode == "enforce":
         texts[EXPIRES] = _write_time(now + settings.expires_after)
     values = {
         "server_id": context.server_id,

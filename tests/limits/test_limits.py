@@ -147,6 +147,19 @@ def test_a_server_that_was_booted_from_a_snapshot(
     assert of_child["imagefilter_server"] == child
 
 
+def test_an_image_does_not_take_its_expiry_from_the_image_that_its_server_was_booted_from(
+    tenant: Callable[..., Tenant], nova: ServedNova, glance: Glance
+) -> None:
+    """Bob shares an image with an expiry; it would have the reaper delete the snapshots of who boots from it."""
+    shared = glance.create("bob", imagefilter_expires="2027-01-01T00:00:00Z", visibility="community")
+    glance.upload(shared["id"], "bob")
+    alice = tenant(snapshots_per_server="5")
+    child = nova.cloud.new_server({"imageRef": shared["id"]})
+    assert alice.image(child).status_int == 202
+    [of_child] = [image for image in glance.snapshots() if image["instance_uuid"] == child]
+    assert of_child["imagefilter_expires"] == "never"
+
+
 def test_an_id_in_another_spelling_is_the_same_server(tenant: Callable[..., Tenant]) -> None:
     alice = tenant(snapshots_per_server="1")
     alice.image()

@@ -39,7 +39,7 @@ def stamps(document: Any, identity: Identity = ALICE, **options: str) -> dict[st
 
 OWN = {"metadata_set": "made-by:{user_id},Source:nova"}
 EVERY = "server:{server_id},project:{project_id},user:{user_id},request:{request_id},date:{date}"
-NEEDED = {"imagefilter_server", "imagefilter_stamped", "imagefilter_record"}
+NEEDED = {"imagefilter_server", "imagefilter_stamped", "imagefilter_record", "imagefilter_expires"}
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ NEEDED = {"imagefilter_server", "imagefilter_stamped", "imagefilter_record"}
     [
         ({}, set()),
         (OWN, {"made-by", "Source"}),
-        ({"image_expires": "30d"}, NEEDED | {"imagefilter_expires"}),
-        ({"image_expires": "30d", **OWN}, NEEDED | {"imagefilter_expires", "made-by", "Source"}),
+        ({"image_expires": "30d"}, NEEDED),
+        ({"image_expires": "30d", **OWN}, NEEDED | {"made-by", "Source"}),
         ({"snapshots_per_server": "5", **OWN}, NEEDED | {"made-by", "Source"}),
     ],
 )
@@ -89,6 +89,21 @@ def test_a_trial_stamps_what_an_own_rule_in_force_counts_by(tmp_path: Path, mode
         f"[imagefilter:rule:few]\ndeny = usage.project >= 3\nmode = {mode}\nactions = createImage\n"
     )
     assert stamps(image(), oslo_config_file=str(path)).keys() == keys
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"snapshots_per_server": "5"},
+        {"snapshots_per_server": "5", "mode": "warn", "rule_modes": "server-limit:enforce"},
+        {"snapshots_per_server": "5", "image_expires": "1d", "mode": "warn", "rule_modes": "server-limit:enforce"},
+    ],
+)
+def test_without_an_expiry_an_image_says_so(options: dict[str, str]) -> None:
+    """Otherwise it has that of the image that its server was booted from, and another tenant may have set that."""
+    expires = stamps(image(), **options)["imagefilter_expires"]
+    assert expires == "never"
+    assert read_time(expires) is None
 
 
 def test_a_shelve_has_no_metadata() -> None:
@@ -154,7 +169,7 @@ def test_one_project_has_its_own(tmp_path: Path) -> None:
     )
     assert stamps(image(), oslo_config_file=str(path)) == {"b": "y"}
     other = ALICE._replace(project_id="f" * 32)
-    assert stamps(image(), other, oslo_config_file=str(path)).keys() == NEEDED | {"imagefilter_expires", "a"}
+    assert stamps(image(), other, oslo_config_file=str(path)).keys() == NEEDED | {"a"}
 
 
 # --- a client's own
