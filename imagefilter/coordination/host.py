@@ -13,6 +13,7 @@ import fcntl
 import os
 import struct
 import time
+from collections.abc import Iterator
 
 from imagefilter.coordination.backend import BackendFailed
 
@@ -52,7 +53,9 @@ class HostBackend:
                     return None
                 if not _is_at(descriptor, self._path):  # somebody removed the file meanwhile: the others have a new one
                     continue
-                if place in _read_abandoned(descriptor, seconds):
+                with _guarded(descriptor):  # otherwise the file may just be truncated
+                    abandoned = _read_abandoned(descriptor, seconds)
+                if place in abandoned:
                     return None
                 opened.pop_all()
                 return HostLease(descriptor, place, seconds)
@@ -115,16 +118,24 @@ def _read_abandoned(descriptor: int, seconds: int) -> dict[int, float]:
 
 
 def _add_abandoned(descriptor: int, place: int, seconds: int) -> None:
+    with _guarded(descriptor):
+        abandoned = _read_abandoned(descriptor, seconds)
+        abandoned[place] = time.time() + seconds
+        # Not rounded: a time that is later than the lease allows counts as one of a clock that was changed.
+        lines = "".join(f"{key} {until!r}\n" for key, until in abandoned.items())
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, lines.encode("ascii"), 0)
+
+
+@contextlib.contextmanager
+def _guarded(descriptor: int) -> Iterator[None]:
+    """Keep others from reading and writing what is in the file."""
     deadline = time.monotonic() + _GUARD_SECONDS
     while not _lock(descriptor, _GUARD):
         if time.monotonic() > deadline:
             raise OSError(errno.EAGAIN, "the file's guard is locked")
         time.sleep(_PAUSE)
     try:
-        abandoned = _read_abandoned(descriptor, seconds)
-        abandoned[place] = time.time() + seconds
-        lines = "".join(f"{key} {until:.3f}\n" for key, until in abandoned.items())
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, lines.encode("ascii"), 0)
+        yield
     finally:
         _lock(descriptor, _GUARD, fcntl.F_UNLCK)
