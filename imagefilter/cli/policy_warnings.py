@@ -118,7 +118,7 @@ def _find_habits(raw_options: Iterable[RawOption]) -> Iterator[str]:
 def _find_metadata_warnings(settings: Settings, given: Collection[str]) -> Iterator[str]:
     for option in ("metadata_set", "image_expires"):
         if option in given and settings.mode != "enforce" and settings.own_keys:
-            yield f"{option} has no effect: with mode = {settings.mode} nothing is stamped"
+            yield f"{option} has no effect: with mode = {settings.mode} the filter does not set it"
     own_keys = settings.own_keys.get("createImage")
     for key in settings.metadata_required:
         if own_keys and own_keys.includes(key):

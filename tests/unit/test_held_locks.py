@@ -268,4 +268,5 @@ def test_the_stamped_body_is_what_the_compute_api_reads(glance: FakeGlance, tmp_
     Limited(read, glance, tmp_path).post()
     metadata = json.loads(bodies[0])["createImage"]["metadata"]
     assert metadata.pop("imagefilter_server") == SERVER
+    assert metadata.pop("imagefilter_expires") == "never"
     assert set(metadata) == {"imagefilter_stamped", "imagefilter_record"}

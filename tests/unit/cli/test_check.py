@@ -251,8 +251,8 @@ def test_stamps_that_a_base_image_hands_on_in_nova_conf(paste: Any, config: Path
 def test_stamps_that_no_image_gets(config: Path, run: Any, mode: str) -> None:
     config.write_text(f"[imagefilter]\nmetadata_set = team:blue\nimage_expires = 1d\nmode = {mode}\n")
     err = run("check", config).err
-    assert f"metadata_set has no effect: with mode = {mode} nothing is stamped" in err
-    assert f"image_expires has no effect: with mode = {mode} nothing is stamped" in err
+    assert f"metadata_set has no effect: with mode = {mode} the filter does not set it" in err
+    assert f"image_expires has no effect: with mode = {mode} the filter does not set it" in err
     config.write_text("[imagefilter]\nmetadata_set = team:blue\nimage_expires = 1d\n")
     assert "has no effect" not in run("check", config).err
 
