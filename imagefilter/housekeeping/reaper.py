@@ -1,4 +1,7 @@
-"""List images that have expired, and delete them one by one: each is looked at again, with all that may need it."""
+"""List images that have expired, and delete them one by one: each is looked at again, with the servers that need it.
+
+Volumes, and what other images name, are read once, in the survey.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from oslo_utils import uuidutils
 EXPIRES = "imagefilter_expires"
 
 #: Metadata keys that the filter sets itself on each judged image of a project with limits or an expiry. All of them:
-#: Nova copies those of the image that a server was booted from, and anybody may write an expiry into his own image.
+#: Nova copies those of the image that a server was booted from, and its owner may have written an expiry into it.
 STAMPS = ("imagefilter_server", "imagefilter_stamped", "imagefilter_record", EXPIRES)
 
 # nova/image/glance.py, nova/compute/utils.py create_image(): what says of which server an image is, and what a backup

@@ -221,9 +221,12 @@ def test_a_backup_at_the_limit_beside_what_rotation_can_not_delete(
         ("8\n", "Backup rotation too large (maximum 7, requested 8)"),
         ("0" * 30 + "8", "Backup rotation too large (maximum 7, requested 8)"),
         (10**30, f"Backup rotation too large (maximum 7, requested {10**30})"),
+        (8.0, "Backup rotation too large (maximum 7, requested 8)"),
         (0, "Backup rotation too small (minimum 1, requested 0)"),
+        (-0.0, "Backup rotation too small (minimum 1, requested 0)"),
         ("00", "Backup rotation too small (minimum 1, requested 0)"),
         (7, ""),
+        (7.0, ""),
         (1, ""),
     ],
 )

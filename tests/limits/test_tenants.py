@@ -62,17 +62,41 @@ def test_no_change_frees_a_place(
     "change", [{"block_device_mapping": None}, {"block_device_mapping": ""}, {"bdm_v2": None, "root_device_name": None}]
 )
 def test_no_change_of_an_image_on_volumes_frees_a_place(
-    nova: ServedNova, glance: Glance, protected: Glance, change: dict[str, Any]
+    nova: ServedNova, glance: Glance, change: dict[str, Any]
 ) -> None:
+    """Even without the protections."""
     alice = Tenant(nova, glance, "alice", snapshots_per_server="1", snapshots_per_project="1")
     with nova.cloud.on_volume():
         on_volume = nova.cloud.server
         assert alice.image(on_volume).status_int == 202
         [image] = glance.snapshots()
         assert "block_device_mapping" in image
-        protected.change(image["id"], **change).raise_for_status()
+        glance.change(image["id"], **change).raise_for_status()
         assert fault(alice.image(on_volume)) == (403, "Server snapshot limit exceeded (limit 1, in use 1)")
         assert fault(alice.image()) == (403, "Project snapshot limit exceeded (limit 1, in use 1)")
+
+
+@pytest.mark.parametrize("change", [{"block_device_mapping": None}, {"block_device_mapping": ""}])
+def test_a_volume_that_names_another_server_frees_no_place(
+    nova: ServedNova, glance: Glance, protected: Glance, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nova copies what Cinder has of a volume's image; a tenant may write that, with instance_uuid among it."""
+    other = "99999999-0000-4000-8000-000000000009"
+    cinder = nova.cloud.cinder
+
+    def get(api: Any, context: Any, volume_id: str, microversion: Any = None) -> dict[str, Any]:
+        volume = cinder.fake_get(context, volume_id)
+        metadata = volume.get("volume_image_metadata") or {}
+        return {**volume, "volume_image_metadata": {**metadata, "instance_uuid": other}}
+
+    monkeypatch.setattr("nova.volume.cinder.API.get", get)
+    alice = Tenant(nova, glance, "alice", snapshots_per_server="1")
+    server = nova.cloud.new_server(nova.cloud._boot_from_volume())
+    assert alice.image(server).status_int == 202
+    [image] = glance.snapshots()
+    assert image["instance_uuid"] == other, "otherwise nothing is tried"
+    assert protected.change(image["id"], **change).status_code == 403
+    assert fault(alice.image(server)) == (403, "Server snapshot limit exceeded (limit 1, in use 1)")
 
 
 def test_an_image_with_forged_marks_counts_against_its_owner(nova: ServedNova, glance: Glance) -> None:
