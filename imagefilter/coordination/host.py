@@ -27,6 +27,9 @@ _GUARD = 0
 _GUARD_SECONDS = 1.0
 _PAUSE = 0.01
 
+# Of this start of the host, for all its containers: the clock begins anew with each.
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
 
 class HostBackend:
     """Locks of this host.
@@ -53,29 +56,34 @@ class HostBackend:
                     return None
                 if not _is_at(descriptor, self._path):  # somebody removed the file meanwhile: the others have a new one
                     continue
-                with _guarded(descriptor):  # otherwise the file may just be truncated
-                    abandoned = _read_abandoned(descriptor, seconds)
+                with _guarded(descriptor, fcntl.F_RDLCK):  # otherwise the file may just be truncated
+                    abandoned = _read_abandoned(descriptor)
                 if place in abandoned:
                     return None
                 opened.pop_all()
-                return HostLease(descriptor, place, seconds)
+                return HostLease(self._path, descriptor, place, seconds)
 
 
 class HostLease:
     """A byte of the file that is locked."""
 
-    def __init__(self, descriptor: int, place: int, seconds: int) -> None:
+    def __init__(self, path: str, descriptor: int, place: int, seconds: int) -> None:
+        self._path = path
         self._descriptor = descriptor
         self._place = place
         self._seconds = seconds
 
     def release(self) -> bool:
-        """Give the lock back. Explicitly: a child of this process may have the descriptor too."""
+        """Give the lock back. Explicitly: a child of this process may have the descriptor too.
+
+        It was lost if somebody removed the file meanwhile: the others have a new one.
+        """
         try:
+            is_held = _is_at(self._descriptor, self._path)
             _lock(self._descriptor, self._place, fcntl.F_UNLCK)
         finally:
             os.close(self._descriptor)
-        return True
+        return is_held
 
     def abandon(self) -> None:
         """Write into the file until when the key is locked, for this process may do nothing more with it."""
@@ -103,35 +111,45 @@ def _is_at(descriptor: int, path: str) -> bool:
         return False
 
 
-def _read_abandoned(descriptor: int, seconds: int) -> dict[int, float]:
-    """Return the places that are locked without a holder, and until when, in seconds since 1970."""
+def _read_abandoned(descriptor: int) -> dict[int, float]:
+    """Return the places that are locked without a holder, and until when, by :func:`_now`."""
     if not os.fstat(descriptor).st_size:
         return {}
-    now = time.time()
+    now, boot_id = _now(), _read_boot_id()
     abandoned = {}
-    for line in os.pread(descriptor, 1 << 20, 0).split(b"\n"):
-        place, _, until = line.partition(b" ")
+    for line in os.pread(descriptor, 1 << 20, 0).decode("ascii", "replace").splitlines():
         with contextlib.suppress(ValueError):
-            if now < float(until) <= now + seconds:  # else the clock was changed
+            place, until, written_in = line.split()
+            if written_in == boot_id and now < float(until):
                 abandoned[int(place)] = float(until)
     return abandoned
 
 
 def _add_abandoned(descriptor: int, place: int, seconds: int) -> None:
-    with _guarded(descriptor):
-        abandoned = _read_abandoned(descriptor, seconds)
-        abandoned[place] = time.time() + seconds
-        # Not rounded: a time that is later than the lease allows counts as one of a clock that was changed.
-        lines = "".join(f"{key} {until!r}\n" for key, until in abandoned.items())
+    with _guarded(descriptor, fcntl.F_WRLCK):
+        abandoned = _read_abandoned(descriptor)
+        abandoned[place] = _now() + seconds
+        boot_id = _read_boot_id()
+        lines = "".join(f"{key} {until} {boot_id}\n" for key, until in abandoned.items())
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, lines.encode("ascii"), 0)
 
 
+def _now() -> float:
+    """Return the seconds since the host was started: by a clock that nobody sets."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _read_boot_id() -> str:
+    with open(_BOOT_ID, encoding="ascii") as file:
+        return file.read().strip()
+
+
 @contextlib.contextmanager
-def _guarded(descriptor: int) -> Iterator[None]:
-    """Keep others from reading and writing what is in the file."""
+def _guarded(descriptor: int, kind: int) -> Iterator[None]:
+    """Keep others from writing what is in the file, and with F_WRLCK from reading it."""
     deadline = time.monotonic() + _GUARD_SECONDS
-    while not _lock(descriptor, _GUARD):
+    while not _lock(descriptor, _GUARD, kind):
         if time.monotonic() > deadline:
             raise OSError(errno.EAGAIN, "the file's guard is locked")
         time.sleep(_PAUSE)
